@@ -1,0 +1,56 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Applied to every Swift target. Spelled once so that no target can be forgotten.
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableExperimentalFeature("Lifetimes"),
+]
+
+let package = Package(
+  name: "stubsave",
+  products: [
+    .executable(name: "stubsave", targets: ["stubsave"]),
+    .executable(name: "stubsave-agent", targets: ["stubsave-agent"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")
+  ],
+  targets: [
+    // C libraries, as Debian packages them.
+    .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+    .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    // libc as both builds see it: Embedded Swift has no Glibc module.
+    .target(name: "CSystem"),
+
+    // Built both as ordinary and as Embedded Swift.
+    .target(name: "SaveDisk", dependencies: ["CXXHash"], swiftSettings: strict),
+    .target(
+      name: "Codecs", dependencies: ["SaveDisk", "CLZ4", "CZlib"], swiftSettings: strict,
+      // A module map's `link` is ignored by an Embedded build, pkg-config's flags are not enough.
+      linkerSettings: [.linkedLibrary("lz4"), .linkedLibrary("z"), .linkedLibrary("xxhash")]),
+    .target(name: "SystemIO", dependencies: ["CSystem"], swiftSettings: strict),
+    .target(
+      name: "Transfer", dependencies: ["SaveDisk", "Codecs", "SystemIO"], swiftSettings: strict),
+    .target(
+      name: "Agent", dependencies: ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
+      swiftSettings: strict),
+    .executableTarget(name: "stubsave-agent", dependencies: ["Agent"]),
+
+    // dom0 only.
+    .target(
+      name: "Toolstack", dependencies: ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "stubsave",
+      dependencies: [
+        "Toolstack", "Transfer", "SaveDisk", "Codecs", "SystemIO",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
+  ]
+)

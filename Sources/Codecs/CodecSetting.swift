@@ -1,0 +1,32 @@
+import SaveDisk
+
+/// What the writer is told to use for chunks that are not all zeros
+/// (formats/save-disk.md, section 9).
+public enum CodecSetting: Sendable, BitwiseCopyable {
+  case none
+  case lz4
+  case zlib
+  /// LZ4, or none where that saves less than an eighth.
+  case auto
+
+  /// The codec to try, if any.
+  var candidate: Codec? {
+    switch self {
+    case .none: nil
+    case .lz4, .auto: .lz4
+    case .zlib: .zlib
+    }
+  }
+
+  /// Most stored bytes at which the candidate is worth its decoding.
+  ///
+  /// `auto` wants an eighth saved: less does not pay for the reader's time. A set codec must
+  /// make the chunk smaller, as the format asks.
+  func maxStoredBytes(rawBytes: Int) -> Int {
+    switch self {
+    case .none: 0
+    case .lz4, .zlib: rawBytes - 1
+    case .auto: min(rawBytes - rawBytes / 8, rawBytes - 1)
+    }
+  }
+}

@@ -1,0 +1,93 @@
+extension DiskError {
+  /// One line: verdict, where, what; numbers only, nothing that the disk could choose freely.
+  public func describe(into text: inout PlainText) {
+    text.append(verdict.word)
+    text.append(": offset ")
+    text.append(offset)
+    text.append(", ")
+    text.append(structure.name)
+    text.append(" ")
+    text.append(field.name)
+    text.append(": ")
+    explain(into: &text)
+  }
+
+  private func explain(into text: inout PlainText) {
+    switch (verdict, structure, field) {
+    case (.notASaveDisk, .header, .end):
+      text.append("shorter than a header: ")
+      text.append(found)
+      text.append(" bytes")
+    case (.notASaveDisk, _, _): text.append("not what a save disk begins with")
+    case (.incomplete, .disk, .end): text.append("the log ends without a commit")
+    case (.incomplete, .abort, _):
+      text.append("the writer gave up, code ")
+      text.append(found)
+      if let code = AbortCode(rawValue: UInt32(truncatingIfNeeded: found)) {
+        text.append(": ")
+        text.append(code.meaning)
+      }
+    case (.incomplete, _, _): text.append("cut off here")
+    case (.unsupported, .header, .version): numbers("version ", ", this reader knows ", &text)
+    case (.unsupported, .header, _):
+      text.append("features ")
+      text.append(hex: found, minDigits: 8)
+      text.append(" are not known here")
+    case (.unsupported, .record, .type):
+      text.append("mandatory record of unknown type ")
+      text.append(hex: found, minDigits: 8)
+    case (.unsupported, _, _):
+      text.append("codec ")
+      appendCodec(into: &text)
+      text.append(" is not accepted here")
+    case (.overLimit, .record, .rawBytes):
+      numbers("the state has at least ", " bytes, the limit (--max-state) is ", &text)
+    case (.overLimit, _, _):
+      numbers("the log has at least ", " bytes, the limit (from --max-state) is ", &text)
+    default: explainCorruption(into: &text)
+    }
+  }
+
+  private func explainCorruption(into text: inout PlainText) {
+    switch field {
+    case .hash: text.append("does not fit the bytes that it covers")
+    case .logDigest: text.append("does not fit the log")
+    case .digest: text.append("does not fit the decoded bytes")
+    case .headerHash: text.append("is not that of this header")
+    case .transferID:
+      text.append(structure == .header ? "is zero" : "is not that of this header")
+    case .reserved, .padding: text.append("is not zero")
+    case .body: text.append("does not decode to the length stated")
+    case .name: text.append("is not a valid name, or not the only one")
+    case .trailing: text.append("bytes follow the end of the archive")
+    case .codec where structure == .record && expected != 0:
+      text.append("codec ")
+      appendCodec(into: &text)
+      text.append(" is not among those that the header allows")
+    case .type:
+      text.append("type ")
+      text.append(found)
+      text.append(" may not stand here")
+    default: numbers("found ", ", expected or at most ", &text)
+    }
+  }
+
+  private func appendCodec(into text: inout PlainText) {
+    if found <= UInt64(FormatLimits.maxCodecNumber),
+      let name = Codec(number: UInt32(found)).name
+    {
+      text.append(name)
+    } else {
+      text.append(found)
+    }
+  }
+
+  private func numbers(
+    _ before: StaticString, _ between: StaticString, _ text: inout PlainText
+  ) {
+    text.append(before)
+    text.append(found)
+    text.append(between)
+    text.append(expected)
+  }
+}

@@ -1,0 +1,58 @@
+import CSystem
+
+/// A system call that failed: which, and its error number.
+public struct SystemError: Error, Equatable, Sendable, BitwiseCopyable {
+  public let call: SystemCall
+  public let errno: Int32
+
+  public init(_ call: SystemCall, errno: Int32) {
+    self.call = call
+    self.errno = errno
+  }
+}
+
+/// The system calls that SystemIO makes, for messages and for fault injection.
+public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
+  case open, stat, fstat, read, pread, write, pwrite, fsync, ftruncate, fallocate
+  case linkat, unlinkat, renameat, memfdCreate, getrandom, ioctl
+
+  public var name: StaticString {
+    switch self {
+    case .open: "openat"
+    case .stat: "stat"
+    case .fstat: "fstat"
+    case .read: "read"
+    case .pread: "pread"
+    case .write: "write"
+    case .pwrite: "pwrite"
+    case .fsync: "fsync"
+    case .ftruncate: "ftruncate"
+    case .fallocate: "fallocate"
+    case .linkat: "linkat"
+    case .unlinkat: "unlinkat"
+    case .renameat: "renameat"
+    case .memfdCreate: "memfd_create"
+    case .getrandom: "getrandom"
+    case .ioctl: "ioctl"
+    }
+  }
+}
+
+/// Error numbers that somebody decides upon.
+public enum Errno {
+  public static let notPermitted = EPERM
+  public static let noEntry = ENOENT
+  public static let interrupted = EINTR
+  public static let ioError = EIO
+  public static let accessDenied = EACCES
+  public static let busy = EBUSY
+  public static let exists = EEXIST
+  public static let notDirectory = ENOTDIR
+  public static let isDirectory = EISDIR
+  public static let invalid = EINVAL
+  public static let noSpace = ENOSPC
+  public static let illegalSeek = ESPIPE
+  public static let readOnlyFileSystem = EROFS
+  public static let loop = ELOOP
+  public static let notSupported = EOPNOTSUPP
+}

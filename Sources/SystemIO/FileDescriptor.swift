@@ -1,0 +1,132 @@
+import CSystem
+
+/// An open file, owned: closed when this goes away. Not copyable.
+public struct FileDescriptor: ~Copyable {
+  public let number: Int32
+  private let isOwned: Bool
+
+  /// Takes over `number`, which is closed in the end.
+  public init(owning number: Int32) {
+    self.number = number
+    self.isOwned = true
+  }
+
+  /// Uses a descriptor that somebody else closes, such as standard input.
+  public init(borrowing number: Int32) {
+    self.number = number
+    self.isOwned = false
+  }
+
+  public static var standardInput: FileDescriptor { FileDescriptor(borrowing: 0) }
+  public static var standardOutput: FileDescriptor { FileDescriptor(borrowing: 1) }
+
+  public var isTerminal: Bool { Syscalls.isatty(number) }
+
+  deinit { if isOwned { Syscalls.close(number) } }
+
+  /// Reads what there is, at most the span's length; 0 at the end.
+  public func read(into buffer: inout MutableRawSpan, from start: Int) throws(SystemError) -> Int {
+    try unsafe withTail(&buffer, start) { tail throws(SystemError) in
+      try unsafe Syscalls.read(number, tail)
+    }
+  }
+
+  /// Reads at `offset` of the file, at most what fits behind `start` of the buffer; 0 at the end.
+  public func read(
+    into buffer: inout MutableRawSpan, from start: Int, at offset: UInt64
+  ) throws(SystemError) -> Int {
+    try unsafe withTail(&buffer, start) { tail throws(SystemError) in
+      try unsafe Syscalls.pread(number, tail, at: offset)
+    }
+  }
+
+  private func withTail(
+    _ buffer: inout MutableRawSpan, _ start: Int,
+    _ body: (UnsafeMutableRawBufferPointer) throws(SystemError) -> Int
+  ) throws(SystemError) -> Int {
+    precondition(start >= 0 && start <= buffer.byteCount)
+    return try unsafe buffer.withUnsafeMutableBytes { bytes throws(SystemError) in
+      try unsafe body(UnsafeMutableRawBufferPointer(rebasing: bytes[start...]))
+    }
+  }
+
+  /// Writes all bytes; after an error some of them may have been written.
+  public func writeAll(_ bytes: RawSpan) throws(SystemError) {
+    try unsafe bytes.withUnsafeBytes { buffer throws(SystemError) in
+      var done = 0
+      while done < buffer.count {
+        unsafe done += try Syscalls.write(
+          number, UnsafeRawBufferPointer(rebasing: buffer[done...]))
+      }
+    }
+  }
+
+  /// Writes all bytes at `offset` of the file; after an error some may have been written.
+  public func writeAll(_ bytes: RawSpan, at offset: UInt64) throws(SystemError) {
+    try unsafe bytes.withUnsafeBytes { buffer throws(SystemError) in
+      var done = 0
+      while done < buffer.count {
+        unsafe done += try Syscalls.pwrite(
+          number, UnsafeRawBufferPointer(rebasing: buffer[done...]), at: offset + UInt64(done))
+      }
+    }
+  }
+
+  /// Returns when all that was written is on stable storage. After an error the file must be
+  /// taken as damaged: the kernel may have dropped what it could not write, and a second call
+  /// that succeeds proves nothing (fsync(2)).
+  public func flush() throws(SystemError) { try Syscalls.fsync(number) }
+
+  public func truncate(to bytes: UInt64) throws(SystemError) {
+    try Syscalls.ftruncate(number, to: bytes)
+  }
+
+  /// Reserves space, so that no later write within `bytes` ends in ENOSPC.
+  public func preallocate(bytes: UInt64) throws(SystemError) {
+    try Syscalls.fallocate(number, bytes: bytes)
+  }
+}
+
+extension FileDescriptor {
+  /// How a path is opened. Always close-on-exec.
+  public enum Mode: Sendable {
+    case read
+    case readWrite
+    /// Must not exist, is made with the permissions 0600: state holds guest secrets.
+    case createNew
+    /// Writes into something that exists and is no regular file, such as a FIFO.
+    case writeExisting
+  }
+
+  public static func open(_ path: SystemPath, _ mode: Mode) throws(SystemError) -> FileDescriptor {
+    let flags: Int32
+    switch mode {
+    case .read: flags = O_RDONLY
+    case .readWrite: flags = O_RDWR
+    case .createNew: flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW
+    case .writeExisting: flags = O_WRONLY
+    }
+    return FileDescriptor(
+      owning: try Syscalls.openat(
+        AT_FDCWD, path, flags | O_CLOEXEC | O_NOCTTY, mode: 0o600))
+  }
+
+  /// A directory, to be flushed after a name in it has changed.
+  public static func openDirectory(_ path: SystemPath) throws(SystemError) -> FileDescriptor {
+    FileDescriptor(
+      owning: try Syscalls.openat(
+        AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, mode: 0))
+  }
+
+  /// A file without a name in `directory`, 0600; gone when closed. Not every file system can.
+  public static func unnamed(in directory: SystemPath) throws(SystemError) -> FileDescriptor {
+    FileDescriptor(
+      owning: try Syscalls.openat(
+        AT_FDCWD, directory, stubsave_O_TMPFILE | O_RDWR | O_CLOEXEC, mode: 0o600))
+  }
+
+  /// A file in memory, that nobody else can open.
+  public static func inMemory() throws(SystemError) -> FileDescriptor {
+    FileDescriptor(owning: try Syscalls.memfdCreate("stubsave"))
+  }
+}

@@ -1,0 +1,47 @@
+import CSystem
+
+/// What a descriptor refers to.
+public struct FileStatus: Sendable {
+  public enum Kind: Sendable {
+    case regular, blockDevice, characterDevice, fifo, socket, directory, other
+  }
+
+  public let kind: Kind
+  /// Length of a regular file, size of a block device; 0 of anything else.
+  public let bytes: UInt64
+  /// Device and inode, the file's identity.
+  public let device: UInt64
+  public let inode: UInt64
+
+  /// Of what `path` leads to, symbolic links followed. The size of a block device is left out.
+  public static func of(_ path: SystemPath) throws(SystemError) -> FileStatus {
+    FileStatus(try Syscalls.stat(path), blockDeviceBytes: 0)
+  }
+
+  init(_ status: stat, blockDeviceBytes: UInt64) {
+    switch Int32(status.st_mode) & S_IFMT {
+    case S_IFREG: kind = .regular
+    case S_IFBLK: kind = .blockDevice
+    case S_IFCHR: kind = .characterDevice
+    case S_IFIFO: kind = .fifo
+    case S_IFSOCK: kind = .socket
+    case S_IFDIR: kind = .directory
+    default: kind = .other
+    }
+    switch kind {
+    case .regular: bytes = UInt64(status.st_size)
+    default: bytes = blockDeviceBytes
+    }
+    device = UInt64(status.st_dev)
+    inode = UInt64(status.st_ino)
+  }
+}
+
+extension FileDescriptor {
+  public func status() throws(SystemError) -> FileStatus {
+    let status = try Syscalls.fstat(number)
+    let isBlockDevice = Int32(status.st_mode) & S_IFMT == S_IFBLK
+    return FileStatus(
+      status, blockDeviceBytes: isBlockDevice ? try Syscalls.blockDeviceBytes(number) : 0)
+  }
+}

@@ -1,0 +1,140 @@
+import CSystem
+
+/// The one place of the project that calls the system. No policy: each function is one call,
+/// repeated while a signal interrupts it.
+enum Syscalls {
+  /// Runs `operation` until it is not interrupted; its result, or errno as an error.
+  @inline(__always)
+  static func run<Result: SignedInteger>(
+    _ call: SystemCall, _ operation: () -> Result
+  ) throws(SystemError) -> Result {
+    while true {
+      let result = operation()
+      if result >= 0 { return result }
+      let code = stubsave_errno()
+      if code != EINTR { throw SystemError(call, errno: code) }
+    }
+  }
+
+  static func openat(
+    _ directory: Int32, _ path: SystemPath, _ flags: Int32, mode: UInt32
+  ) throws(SystemError) -> Int32 {
+    try run(.open) {
+      unsafe path.withCString { unsafe stubsave_openat(directory, $0, flags, mode) }
+    }
+  }
+
+  /// Not repeated after EINTR: on Linux the descriptor is gone in any case (close(2)).
+  static func close(_ descriptor: Int32) { _ = CSystem.close(descriptor) }
+
+  static func fstat(_ descriptor: Int32) throws(SystemError) -> CSystem.stat {
+    var status = CSystem.stat()
+    _ = try run(.fstat) { unsafe CSystem.fstat(descriptor, &status) }
+    return status
+  }
+
+  /// Follows symbolic links.
+  static func stat(_ path: SystemPath) throws(SystemError) -> CSystem.stat {
+    var status = CSystem.stat()
+    _ = try run(.stat) {
+      unsafe path.withCString { unsafe fstatat(AT_FDCWD, $0, &status, 0) }
+    }
+    return status
+  }
+
+  static func blockDeviceBytes(_ descriptor: Int32) throws(SystemError) -> UInt64 {
+    var bytes: CUnsignedLongLong = 0
+    _ = try run(.ioctl) { unsafe stubsave_blkgetsize64(descriptor, &bytes) }
+    return bytes
+  }
+
+  static func read(
+    _ descriptor: Int32, _ buffer: UnsafeMutableRawBufferPointer
+  ) throws(SystemError) -> Int {
+    try run(.read) { unsafe CSystem.read(descriptor, buffer.baseAddress, buffer.count) }
+  }
+
+  static func pread(
+    _ descriptor: Int32, _ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64
+  ) throws(SystemError) -> Int {
+    try run(.pread) {
+      unsafe CSystem.pread(descriptor, buffer.baseAddress, buffer.count, off_t(offset))
+    }
+  }
+
+  static func write(
+    _ descriptor: Int32, _ buffer: UnsafeRawBufferPointer
+  ) throws(SystemError) -> Int {
+    try run(.write) { unsafe CSystem.write(descriptor, buffer.baseAddress, buffer.count) }
+  }
+
+  static func pwrite(
+    _ descriptor: Int32, _ buffer: UnsafeRawBufferPointer, at offset: UInt64
+  ) throws(SystemError) -> Int {
+    try run(.pwrite) {
+      unsafe CSystem.pwrite(descriptor, buffer.baseAddress, buffer.count, off_t(offset))
+    }
+  }
+
+  static func fsync(_ descriptor: Int32) throws(SystemError) {
+    _ = try run(.fsync) { CSystem.fsync(descriptor) }
+  }
+
+  static func ftruncate(_ descriptor: Int32, to bytes: UInt64) throws(SystemError) {
+    _ = try run(.ftruncate) { CSystem.ftruncate(descriptor, off_t(bytes)) }
+  }
+
+  /// posix_fallocate(3) gives the error as its result.
+  static func fallocate(_ descriptor: Int32, bytes: UInt64) throws(SystemError) {
+    while true {
+      let code = posix_fallocate(descriptor, 0, off_t(bytes))
+      if code == 0 { return }
+      if code != EINTR { throw SystemError(.fallocate, errno: code) }
+    }
+  }
+
+  /// Gives an unnamed file (O_TMPFILE) a name, through /proc as open(2) shows it; linkat with
+  /// AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH.
+  static func linkat(_ procPath: SystemPath, to path: SystemPath) throws(SystemError) {
+    _ = try run(.linkat) {
+      unsafe procPath.withCString { from in
+        unsafe path.withCString { to in
+          unsafe CSystem.linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW)
+        }
+      }
+    }
+  }
+
+  static func rename(_ from: SystemPath, to path: SystemPath) throws(SystemError) {
+    _ = try run(.renameat) {
+      unsafe from.withCString { from in
+        unsafe path.withCString { to in unsafe renameat(AT_FDCWD, from, AT_FDCWD, to) }
+      }
+    }
+  }
+
+  static func unlink(_ path: SystemPath) throws(SystemError) {
+    _ = try run(.unlinkat) {
+      unsafe path.withCString { unsafe CSystem.unlinkat(AT_FDCWD, $0, 0) }
+    }
+  }
+
+  static func memfdCreate(_ name: StaticString) throws(SystemError) -> Int32 {
+    try run(.memfdCreate) {
+      name.withUTF8Buffer {
+        unsafe stubsave_memfd_create(
+          UnsafeRawPointer($0.baseAddress!).assumingMemoryBound(to: CChar.self))
+      }
+    }
+  }
+
+  static func isatty(_ descriptor: Int32) -> Bool { CSystem.isatty(descriptor) == 1 }
+
+  /// Fills `buffer`, at most 256 bytes, which getrandom(2) gives whole.
+  static func getrandom(_ buffer: UnsafeMutableRawBufferPointer) throws(SystemError) {
+    let count = try run(.getrandom) {
+      unsafe CSystem.getrandom(buffer.baseAddress, buffer.count, 0)
+    }
+    precondition(count == buffer.count && count <= 256)
+  }
+}

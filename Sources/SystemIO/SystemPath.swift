@@ -1,0 +1,47 @@
+/// A path as the system takes it: bytes, of whatever encoding, ended by NUL.
+public struct SystemPath: Sendable {
+  /// The bytes and the NUL.
+  let nullTerminated: [UInt8]
+
+  /// From a C string, such as an element of argv.
+  @unsafe public init(copying cString: UnsafePointer<CChar>) {
+    var bytes: [UInt8] = []
+    var cursor = unsafe cString
+    while unsafe cursor.pointee != 0 {
+      unsafe bytes.append(UInt8(bitPattern: cursor.pointee))
+      unsafe cursor += 1
+    }
+    bytes.append(0)
+    nullTerminated = bytes
+  }
+
+  /// Nil if the path has a NUL in it, which no file can have.
+  public init?(bytes: [UInt8]) {
+    if bytes.contains(0) { return nil }
+    nullTerminated = bytes + [0]
+  }
+
+  /// Nil if the path has a NUL in it, which no file can have.
+  public init?(_ string: String) { self.init(bytes: [UInt8](string.utf8)) }
+
+  /// The path's bytes, without the NUL.
+  public var bytes: ArraySlice<UInt8> { nullTerminated.dropLast() }
+
+  /// The directory part, "." if there is none; and what follows it.
+  public var directoryAndName: (directory: SystemPath, name: SystemPath) {
+    let bytes = self.bytes
+    guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else {
+      return (SystemPath(unchecked: [UInt8(ascii: ".")]), self)
+    }
+    let directory = slash == 0 ? [UInt8(ascii: "/")] : [UInt8](bytes[..<slash])
+    return (SystemPath(unchecked: directory), SystemPath(unchecked: [UInt8](bytes[(slash + 1)...])))
+  }
+
+  private init(unchecked bytes: [UInt8]) { nullTerminated = bytes + [0] }
+
+  func withCString<R>(_ body: (UnsafePointer<CChar>) -> R) -> R {
+    unsafe nullTerminated.withUnsafeBytes {
+      unsafe body($0.baseAddress!.assumingMemoryBound(to: CChar.self))
+    }
+  }
+}

@@ -1,0 +1,120 @@
+import Codecs
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// How `write` is to go about it.
+public struct WriteOptions: Sendable {
+  /// For a header that `write` makes itself.
+  public var header = HeaderOptions()
+  public var setting = CodecSetting.auto
+  /// Most raw bytes that are taken, whatever the header says.
+  public var maxStateBytes = ReaderLimits.defaultStateBytes
+  /// Make a new header, and replace what is there.
+  public var isForced = false
+
+  public init() {}
+}
+
+extension DiskCommands {
+  /// `write`: the source's bytes become the stream `qemu` of a disk.
+  ///
+  /// (a) An absent or empty file gets a header with capacity 0 and ends after the commit; (b) an
+  /// allocated, still empty disk is written with the header it has; (c) anything else is refused,
+  /// unless forced. A new file has its name only once it is complete.
+  public static func write(
+    _ path: SystemPath, from source: borrowing FileDescriptor, options: WriteOptions
+  ) throws(ToolError) -> WrittenDisk {
+    guard let kind = try existing(path) else {
+      return try writeNew(path, from: source, options: options, isReplacing: false)
+    }
+    if options.isForced && kind == .regular {
+      return try writeNew(path, from: source, options: options, isReplacing: true)
+    }
+    guard kind == .regular || kind == .blockDevice else {
+      throw ToolError(.unsupported, path) { $0.append("neither a plain file nor a disk") }
+    }
+    let disk = try attempt(path) { () throws(SystemError) in
+      try FileDescriptor.open(path, .readWrite)
+    }
+    let bytes = try attempt(path) { () throws(SystemError) in try disk.status().bytes }
+    if kind == .regular && bytes == 0 {
+      return try writeIntoEmptyFile(path, disk, from: source, options: options)
+    }
+    switch EmptyDisk.probe(disk) {
+    case .empty(let header):
+      var writer = DiskWriter(
+        header: header, store: FileStore(disk), setting: options.setting, writesHeader: false,
+        maxStateBytes: options.maxStateBytes)
+      return try fill(&writer, path, from: source)
+    case .used:
+      throw ToolError(.wouldDestroy, path) {
+        $0.append("is a save disk that holds a log already; --force writes a new one")
+      }
+    case .failed(.disk(let error)):
+      throw ToolError(.wouldDestroy, path) {
+        $0.append("is no empty save disk (")
+        error.describe(into: &$0)
+        $0.append("); --force replaces a file")
+      }
+    case .failed(let failure): throw ToolError(failure, path)
+    }
+  }
+
+  private static func writeNew(
+    _ path: SystemPath, from source: borrowing FileDescriptor, options: WriteOptions,
+    isReplacing: Bool
+  ) throws(ToolError) -> WrittenDisk {
+    let header = try newHeader(path, options)
+    var file = try attempt(path) { () throws(SystemError) in try NewFile(for: path) }
+    var writer = DiskWriter(
+      header: header, store: FileStore(FileDescriptor(borrowing: file.descriptor.number)),
+      setting: options.setting, writesHeader: true, maxStateBytes: options.maxStateBytes)
+    let written = try fill(&writer, path, from: source)
+    try attempt(path) { () throws(SystemError) in try file.publish(isReplacing: isReplacing) }
+    return written
+  }
+
+  /// In place, because the file may be open elsewhere; after a failure it is empty again.
+  private static func writeIntoEmptyFile(
+    _ path: SystemPath, _ disk: borrowing FileDescriptor, from source: borrowing FileDescriptor,
+    options: WriteOptions
+  ) throws(ToolError) -> WrittenDisk {
+    var writer = DiskWriter(
+      header: try newHeader(path, options),
+      store: FileStore(FileDescriptor(borrowing: disk.number)), setting: options.setting,
+      writesHeader: true, maxStateBytes: options.maxStateBytes)
+    do throws(ToolError) {
+      return try fill(&writer, path, from: source)
+    } catch {
+      try? disk.truncate(to: 0)
+      throw error
+    }
+  }
+
+  private static func newHeader(
+    _ path: SystemPath, _ options: WriteOptions
+  ) throws(ToolError) -> DiskHeader.Parsed {
+    try attempt(path) { () throws(SystemError) in
+      DiskHeader.Parsed(new: try options.header.header(capacityBytes: 0))
+    }
+  }
+
+  private static func fill(
+    _ writer: inout DiskWriter<FileStore>, _ path: SystemPath,
+    from source: borrowing FileDescriptor
+  ) throws(ToolError) -> WrittenDisk {
+    do throws(WriteError) {
+      try writer.beginStream(.qemu)
+      try writer.write(from: source)
+      try writer.endStream()
+      return try writer.commit()
+    } catch {
+      writer.abandon(after: error)
+      throw ToolError(ExitStatus(error), path) { text in
+        text.append(error)
+        if case .overMaxRawBytes = error { text.append("; --max-state raises the limit") }
+      }
+    }
+  }
+}

@@ -1,0 +1,78 @@
+import SaveDisk
+import SystemIO
+
+/// A file that gets its name only when it is complete: until then nothing of it is visible, and
+/// nothing is left of it if the process dies.
+///
+/// Where the file system knows no unnamed files (O_TMPFILE), a neighbour with a random name
+/// stands in; that one is left behind by SIGKILL alone.
+public struct NewFile: ~Copyable {
+  public let descriptor: FileDescriptor
+  private let path: SystemPath
+  private let directory: SystemPath
+  /// Nil while the file has no name.
+  private var neighbour: SystemPath?
+
+  /// - Parameter path: where the file will be; its directory must exist.
+  public init(for path: SystemPath) throws(SystemError) {
+    self.path = path
+    directory = path.directoryAndName.directory
+    do throws(SystemError) {
+      descriptor = try FileDescriptor.unnamed(in: directory)
+      neighbour = nil
+    } catch {
+      // What open(2) says where O_TMPFILE is not known: EISDIR, EOPNOTSUPP, or EINVAL.
+      guard [Errno.isDirectory, Errno.notSupported, Errno.invalid].contains(error.errno) else {
+        throw error
+      }
+      let name = try NewFile.neighbourName(of: path)
+      descriptor = try FileDescriptor.open(name, .createNew)
+      neighbour = name
+    }
+  }
+
+  deinit {
+    // Not published: whatever the reason, it goes. If that fails there is nobody to tell.
+    if let neighbour { try? Names.remove(neighbour) }
+  }
+
+  /// Flushes the file, gives it its name and flushes the directory.
+  ///
+  /// - Parameter isReplacing: an existing file of that name is replaced, atomically; otherwise
+  ///   that is an error (EEXIST).
+  public mutating func publish(isReplacing: Bool) throws(SystemError) {
+    try descriptor.flush()
+    if !isReplacing {
+      if let neighbour {
+        // link(2) never replaces, rename(2) does.
+        try Names.link(neighbour, to: path)
+      } else {
+        try descriptor.link(to: path)
+      }
+    } else {
+      let name: SystemPath
+      if let neighbour {
+        name = neighbour
+      } else {
+        name = try NewFile.neighbourName(of: path)
+        try descriptor.link(to: name)
+        neighbour = name
+      }
+      try Names.rename(name, to: path)
+      neighbour = nil
+    }
+    try Names.flush(directory: directory)
+  }
+
+  /// ".NAME.XXXXXXXXXXXXXXXX.partial" beside it, the X random.
+  private static func neighbourName(of path: SystemPath) throws(SystemError) -> SystemPath {
+    let (directory, name) = path.directoryAndName
+    var text = PlainText()
+    text.append(hex: try Randomness.words().0, minDigits: 16)
+    let bytes =
+      directory.bytes + [UInt8(ascii: "/"), UInt8(ascii: ".")] + name.bytes
+      + [UInt8(ascii: ".")] + text.bytes.dropFirst(2) + [UInt8](".partial".utf8)
+    guard let neighbour = SystemPath(bytes: [UInt8](bytes)) else { preconditionFailure() }
+    return neighbour
+  }
+}

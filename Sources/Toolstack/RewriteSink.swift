@@ -1,0 +1,46 @@
+import Codecs
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// Writes a disk again from what a walk finds on it: the same header, the same streams through the
+/// ordinary writer, optional records copied to where they were.
+struct RewriteSink: LogSink, ~Copyable {
+  private var writer: DiskWriter<FileStore>
+  private(set) var failure: WriteError?
+
+  init(header: DiskHeader.Parsed, setting: CodecSetting, output: consuming FileDescriptor) {
+    writer = DiskWriter(
+      header: header, store: FileStore(output), setting: setting, writesHeader: true)
+  }
+
+  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) throws(SystemError) {
+    do throws(WriteError) { try writer.beginStream(name) } catch { throw stop(error) }
+  }
+
+  mutating func chunk(_ record: PlacedRecord, raw: RawSpan) throws(SystemError) {
+    do throws(WriteError) { try writer.write(raw) } catch { throw stop(error) }
+  }
+
+  mutating func optional(_ record: PlacedRecord, body: RawSpan) throws(SystemError) {
+    do throws(WriteError) {
+      try writer.optionalRecord(like: record.header, body: body)
+    } catch {
+      throw stop(error)
+    }
+  }
+
+  mutating func streamEnded(_ record: PlacedRecord, summary: StreamSummary) throws(SystemError) {
+    do throws(WriteError) { try writer.endStream() } catch { throw stop(error) }
+  }
+
+  mutating func committed(_ record: PlacedRecord) throws(SystemError) {
+    do throws(WriteError) { _ = try writer.commit() } catch { throw stop(error) }
+  }
+
+  /// Keeps the reason; the walk only learns that it is to end.
+  private mutating func stop(_ error: WriteError) -> SystemError {
+    failure = error
+    return SystemError(.write, errno: Errno.ioError)
+  }
+}

@@ -1,0 +1,126 @@
+import SaveDisk
+import SystemIO
+
+/// Reads a save disk forward, each byte at most once, into memory that nobody else can reach.
+///
+/// Somebody may still be writing the disk: what has been fetched is looked at here and nowhere
+/// else, and is not fetched again (formats/save-disk.md, section 7, "Fetch once").
+struct DiskInput: ~Copyable {
+  /// What the input is, as far as the verdict rule asks.
+  enum Kind {
+    /// A regular file; an archive unless it is exactly as long as its capacity.
+    case file
+    /// Never an archive.
+    case blockDevice
+    /// A pipe or the like, whose length shows only at its end. Always an archive.
+    case stream
+  }
+
+  let kind: Kind
+  /// Length when it was opened, in bytes; nil for a stream. Bytes that come later do not count.
+  let totalBytes: UInt64?
+
+  private let descriptor: Int32
+  private var buffer = AlignedBuffer(byteCount: DiskInput.initialWindowBytes)
+  /// What of the buffer has been fetched and not been consumed.
+  private var window = 0..<0
+  /// Offset in the input of the next byte to be fetched.
+  private var fetchOffset: UInt64 = 0
+  /// Nothing from here on is fetched.
+  private var end: UInt64
+  private var isAtEnd = false
+
+  /// Header, and the whole of most device states when stored.
+  private static let initialWindowBytes = 65_536
+
+  init(_ input: borrowing FileDescriptor) throws(SystemError) {
+    let status = try input.status()
+    switch status.kind {
+    case .regular: kind = .file
+    case .blockDevice: kind = .blockDevice
+    default: kind = .stream
+    }
+    totalBytes = kind == .stream ? nil : status.bytes
+    end = totalBytes ?? .max
+    descriptor = input.number
+  }
+
+  /// Adapts the window to a disk whose header has been read: room for any record of it.
+  mutating func expectRecords(of header: DiskHeader) {
+    // Of a pipe it is not known whether it is as long as that; if it is not, it ends before.
+    if header.capacityBytes != 0 { end = min(end, header.capacityBytes) }
+    // One record, one block of slack that keeps reads aligned, and the commit's last block.
+    let wanted = Layout.recordBytes(storedBytes: Int(header.chunkBytes)) + 2 * Layout.blockBytes
+    guard wanted > buffer.byteCount else { return }
+    var larger = AlignedBuffer(byteCount: Layout.aligned(wanted, to: Layout.blockBytes))
+    var target = larger.mutableBytes(0..<larger.byteCount)
+    target.put(buffer.bytes(window), at: 0)
+    buffer = larger
+    window = 0..<window.count
+  }
+
+  /// Fetches until `count` bytes are in the window or the input has ended.
+  ///
+  /// - Parameter count: at most a record of the disk and a block.
+  /// - Returns: `count`, or less at the end.
+  mutating func fetch(_ count: Int) throws(SystemError) -> Int {
+    while window.count < count && !isAtEnd { try fetchMore(count) }
+    return min(window.count, count)
+  }
+
+  private mutating func fetchMore(_ count: Int) throws(SystemError) {
+    if window.isEmpty {
+      window = 0..<0
+    } else if buffer.byteCount - window.lowerBound < count {
+      buffer.moveToFront(window)
+      window = 0..<window.count
+    }
+    let start = window.upperBound
+    let room = UInt64(buffer.byteCount - start)
+    let offset = fetchOffset
+    let left = offset < end ? min(end - offset, room) : 0
+    if left == 0 {
+      isAtEnd = true
+      return
+    }
+    let input = FileDescriptor(borrowing: descriptor)
+    let isStream = kind == .stream
+    var target = buffer.mutableBytes(0..<(start + Int(left)))
+    let fetched =
+      isStream
+      ? try input.read(into: &target, from: start)
+      : try input.read(into: &target, from: start, at: offset)
+    if fetched == 0 { isAtEnd = true }
+    window = window.lowerBound..<(start + fetched)
+    fetchOffset += UInt64(fetched)
+  }
+
+  /// The first `count` fetched bytes.
+  @_lifetime(borrow self)
+  borrowing func bytes(_ count: Int) -> RawSpan {
+    precondition(count <= window.count)
+    return buffer.bytes(window.lowerBound..<(window.lowerBound + count))
+  }
+
+  /// Leaves the first `count` fetched bytes behind.
+  mutating func consume(_ count: Int) {
+    precondition(count <= window.count)
+    window = (window.lowerBound + count)..<window.upperBound
+  }
+
+  /// Whether the input is an archive and goes on at `diskEnd`. The `count` bytes before it are
+  /// fetched and not yet consumed.
+  mutating func hasTrailingBytes(
+    after count: Int, diskEnd: UInt64, capacityBytes: UInt64
+  ) throws(SystemError) -> Bool {
+    switch kind {
+    case .blockDevice: return false
+    case .file:
+      guard let totalBytes else { return false }
+      return totalBytes != capacityBytes && totalBytes > diskEnd
+    case .stream:
+      end = .max
+      return try fetch(count + 1) > count
+    }
+  }
+}

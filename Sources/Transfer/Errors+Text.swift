@@ -1,0 +1,58 @@
+import SaveDisk
+import SystemIO
+
+extension PlainText {
+  /// "pread: Input/output error"
+  public mutating func append(_ error: SystemError) {
+    append(error.call.name)
+    append(": ")
+    append(escaping: error.words)
+  }
+
+  public mutating func append(_ failure: DoorFailure) {
+    switch failure {
+    case .disk(let error): error.describe(into: &self)
+    case .input(let error):
+      append("cannot read it: ")
+      append(error)
+    case .output(let error):
+      append("cannot write the output: ")
+      append(error)
+    case .noSuchStream: append("the save disk is good, but has no stream of that name")
+    }
+  }
+
+  public mutating func append(_ error: WriteError) {
+    switch error {
+    case .refused(let error): append(error)
+    case .store(let error):
+      append("cannot write the disk: ")
+      append(error)
+    case .source(let error):
+      append("cannot read the state: ")
+      append(error)
+    case .diskTooSmall(let capacity, let needed):
+      append("the disk is too small: it has ")
+      append(capacity)
+      append(" bytes, this state needs ")
+      append(needed)
+    case .overMaxRawBytes(let limit):
+      append("the state is larger than the disk's header allows: ")
+      append(limit)
+      append(" bytes")
+    }
+  }
+
+  private mutating func append(_ error: EncodingError) {
+    append("internal error of the writer: ")
+    switch error {
+    case .broken: append("called again after a failure")
+    case .outOfOrder: append("called out of order")
+    case .noRoom: append("no room")
+    case .overMaxRawBytes: append("over the header's limit")
+    case .selfCheck(let error):
+      append("what it built did not pass the check before writing (bad memory?): ")
+      error.describe(into: &self)
+    }
+  }
+}

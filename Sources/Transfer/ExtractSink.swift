@@ -1,0 +1,24 @@
+import SaveDisk
+import SystemIO
+
+/// Writes the raw bytes of one stream out as they come.
+struct ExtractSink: LogSink {
+  private let name: StreamName
+  private var writer: DoorWriter
+  private var isOpen = false
+
+  init(name: StreamName, output: borrowing DoorOutput) {
+    self.name = name
+    self.writer = DoorWriter(output)
+  }
+
+  var position: OutputPosition { writer.position }
+
+  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) {
+    isOpen = name == self.name
+  }
+
+  mutating func chunk(_ record: PlacedRecord, raw: RawSpan) throws(SystemError) {
+    if isOpen { try writer.write(raw) }
+  }
+}

@@ -1,0 +1,74 @@
+import ArgumentParser
+import Foundation
+import SaveDisk
+import SystemIO
+import Toolstack
+import Transfer
+
+/// Data on standard output, messages on standard error.
+enum Console {
+  /// One line on standard error.
+  static func complain(_ text: PlainText) {
+    var line = PlainText()
+    line.append("stubsave: ")
+    line.append(text)
+    // If standard error takes nothing there is nobody left to tell; the exit code remains.
+    try? write(line.bytes + [UInt8(ascii: "\n")], to: FileDescriptor(borrowing: 2))
+  }
+
+  /// One line on standard output.
+  static func say(_ line: String) throws(ToolError) {
+    try sayBytes([UInt8](line.utf8) + [UInt8(ascii: "\n")])
+  }
+
+  /// One JSON document on one line of standard output, ASCII only.
+  static func say(json: some Encodable) throws(ToolError) {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    guard let data = try? encoder.encode(json) else {
+      throw ToolError(.internalError, nil) { $0.append("cannot make JSON") }
+    }
+    try sayBytes([UInt8](data) + [UInt8(ascii: "\n")])
+  }
+
+  private static func sayBytes(_ bytes: [UInt8]) throws(ToolError) {
+    do throws(SystemError) {
+      try write(bytes, to: .standardOutput)
+    } catch {
+      throw ToolError(.ioError, nil) {
+        $0.append("cannot write to standard output: ")
+        $0.append(error)
+      }
+    }
+  }
+
+  private static func write(
+    _ bytes: [UInt8], to target: borrowing FileDescriptor
+  ) throws(SystemError) {
+    try unsafe target.writeAll(bytes.span.bytes)
+  }
+
+  /// Runs a command and ends with its exit code; an error becomes a line on standard error.
+  static func run(json: Bool, _ body: () throws(ToolError) -> ExitStatus) throws {
+    let status: ExitStatus
+    do throws(ToolError) {
+      status = try body()
+    } catch {
+      complain(error.text)
+      if json {
+        try? say(json: ErrorReport(exitCode: error.status.rawValue, message: error.text.text))
+      }
+      status = error.status
+    }
+    if status != .good { throw ExitCode(Int32(status.rawValue)) }
+  }
+}
+
+/// What `--json` gives when a command fails before it has a report of its own.
+struct ErrorReport: Encodable {
+  let type = "error"
+  let exitCode: UInt8
+  let message: String
+
+  enum CodingKeys: CodingKey { case type, exitCode, message }
+}

@@ -1,0 +1,57 @@
+import ArgumentParser
+import Foundation
+import SaveDisk
+import SystemIO
+import Toolstack
+import Transfer
+
+struct ReadCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "read",
+    abstract: "Read a state from a save disk, after all of it has been verified.",
+    discussion: """
+      A file given with -o appears only when it is complete. Standard output gets nothing before \
+      everything has been verified; larger states wait in an unlinked file in $TMPDIR or /var/tmp.
+      """)
+
+  @Argument(help: ArgumentHelp("The disk; - is standard input.", valueName: "disk"))
+  var disk: PathArgument
+
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("Where the state goes; - is standard output.", valueName: "file"))
+  var output: PathArgument?
+
+  @Option(help: ArgumentHelp("Which stream.", valueName: "name"))
+  var stream = StreamName.qemu
+
+  @OptionGroup var judging: JudgingOptions
+  @Flag(help: "Replace a file that exists.")
+  var force = false
+  @OptionGroup var report: OutputOptions
+
+  func run() throws {
+    try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
+      guard let target = output?.path ?? SystemPath("-"),
+        let spool = SystemPath(
+          ProcessInfo.processInfo.environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 }
+            ?? "/var/tmp")
+      else { preconditionFailure() }
+      if output == nil && FileDescriptor.standardOutput.isTerminal {
+        throw ToolError(.usage, nil) {
+          $0.append("standard output is a terminal; -o FILE, or -o - to insist")
+        }
+      }
+      if report.json && target.isStandardStream {
+        throw ToolError(.usage, nil) { $0.append("--json needs -o FILE") }
+      }
+      let verdict = try DiskCommands.read(
+        disk.path, stream: stream, output: target, spoolDirectory: spool,
+        options: judging.readOptions(isDecoding: true), isForced: force)
+      if report.json, let summary = verdict.facts.summary(of: stream) {
+        try Console.say(json: StreamReport(summary))
+      }
+      return .good
+    }
+  }
+}

@@ -1,0 +1,64 @@
+import ArgumentParser
+import SaveDisk
+import SystemIO
+import Toolstack
+import Transfer
+
+struct VerifyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "verify",
+    abstract: "Judge save disks.",
+    discussion: """
+      One line for each path on standard output; all are judged, and the exit code is that of the \
+      first that is not good.
+      """)
+
+  @Argument(help: ArgumentHelp("Disks; - is standard input.", valueName: "path"))
+  var paths: [PathArgument] = []
+
+  @Flag(
+    name: .customLong("no-decode"),
+    help: "Check structure and stored hashes only; no decompressor is run.")
+  var isNotDecoding = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Judge every fixture of DIRECTORY/manifest.json, and write the good ones again.",
+      valueName: "directory"))
+  var replay: String?
+
+  @OptionGroup var judging: JudgingOptions
+  @OptionGroup var output: OutputOptions
+
+  func validate() throws {
+    guard paths.isEmpty != (replay == nil) else {
+      throw ValidationError("Give either paths or --replay.")
+    }
+  }
+
+  func run() throws {
+    try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
+      if let replay { return try ReplayReport.run(replay, json: output.json) }
+      return try verify()
+    }
+  }
+
+  /// - Returns: the status of the first path that is not good.
+  private func verify() throws(ToolError) -> ExitStatus {
+    var status = ExitStatus.good
+    for path in paths.map(\.path) {
+      let judgement = DiskCommands.verify(
+        path, options: judging.readOptions(isDecoding: !isNotDecoding))
+      if output.json {
+        try Console.say(json: VerdictReport(judgement))
+      } else {
+        try Console.say(judgement.line)
+      }
+      if judgement.status != .good {
+        Console.complain(judgement.complaint)
+        if status == .good { status = judgement.status }
+      }
+    }
+    return status
+  }
+}
