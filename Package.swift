@@ -52,5 +52,29 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
+
+    // Tests, a target a folder.
+    .target(
+      name: "TestSupport", dependencies: ["SaveDisk", "Codecs", "SystemIO", "Transfer"],
+      path: "Tests/Support", swiftSettings: strict),
+    .testTarget(
+      name: "ArchitectureTests", dependencies: ["TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "SaveDiskTests", dependencies: ["SaveDisk", "Codecs", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "CodecsTests", dependencies: ["Codecs", "SaveDisk", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "TransferTests",
+      dependencies: ["Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "ToolstackTests",
+      dependencies: ["Toolstack", "Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "CommandTests", dependencies: ["stubsave", "stubsave-agent", "TestSupport"],
+      swiftSettings: strict),
   ]
 )

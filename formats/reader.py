@@ -136,40 +136,17 @@ def read_up_to(file: BinaryIO, count: int) -> bytes:
 
 
 def lz4_block(body: Buffer, raw_bytes: int) -> Optional[bytes]:
-    """Decode one LZ4 block, None if it is none that gives exactly raw_bytes bytes."""
+    """Decode one LZ4 block, None if it is none that gives exactly raw_bytes bytes.
+
+    liblz4's LZ4_decompress_safe decides; the document, section 6. That goes for a match with
+    offset 0, too, which the block format forbids and liblz4 takes, so nothing is checked here.
+    """
     try:
         # liblz4 refuses input left over and more output, but not less output: see the length.
         raw = lz4.block.decompress(body, uncompressed_size=raw_bytes)
     except (lz4.block.LZ4BlockError, ValueError):
         return None
-    return raw if len(raw) == raw_bytes and not has_zero_offset(bytes(body)) else None
-
-
-def extended(body: bytes, at: int, nibble: int) -> tuple[int, int]:
-    """A length of the LZ4 block format that starts with `nibble`, and where it ends."""
-    total, more = nibble, nibble == 15
-    while more:
-        total += body[at]
-        more = body[at] == 255
-        at += 1
-    return total, at
-
-
-def has_zero_offset(body: bytes) -> bool:
-    """Whether a match of this block, which liblz4 has decoded, has offset 0.
-
-    The block format calls such a block corrupted; liblz4 takes it and makes something up.
-    """
-    at = 0
-    while True:
-        token = body[at]
-        literals, at = extended(body, at + 1, token >> 4)
-        at += literals
-        if at >= len(body):  # the last sequence has literals only
-            return False
-        if body[at] == 0 == body[at + 1]:
-            return True
-        _, at = extended(body, at + 2, token & 15)
+    return raw if len(raw) == raw_bytes else None
 
 
 def zlib_stream(body: Buffer, raw_bytes: int) -> Optional[bytes]:

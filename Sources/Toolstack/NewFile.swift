@@ -13,22 +13,27 @@ public struct NewFile: ~Copyable {
   /// Nil while the file has no name.
   private var neighbour: SystemPath?
 
-  /// - Parameter path: where the file will be; its directory must exist.
-  public init(for path: SystemPath) throws(SystemError) {
+  /// - Parameters:
+  ///   - path: where the file will be; its directory must exist.
+  ///   - withoutUnnamedFiles: as if the file system had none, for tests.
+  public init(for path: SystemPath, withoutUnnamedFiles: Bool = false) throws(SystemError) {
     self.path = path
     directory = path.directoryAndName.directory
-    do throws(SystemError) {
-      descriptor = try FileDescriptor.unnamed(in: directory)
-      neighbour = nil
-    } catch {
-      // What open(2) says where O_TMPFILE is not known: EISDIR, EOPNOTSUPP, or EINVAL.
-      guard [Errno.isDirectory, Errno.notSupported, Errno.invalid].contains(error.errno) else {
-        throw error
+    if !withoutUnnamedFiles {
+      do throws(SystemError) {
+        descriptor = try FileDescriptor.unnamed(in: directory)
+        neighbour = nil
+        return
+      } catch {
+        // What open(2) says where O_TMPFILE is not known: EISDIR, EOPNOTSUPP, or EINVAL.
+        guard [Errno.isDirectory, Errno.notSupported, Errno.invalid].contains(error.errno) else {
+          throw error
+        }
       }
-      let name = try NewFile.neighbourName(of: path)
-      descriptor = try FileDescriptor.open(name, .createNew)
-      neighbour = name
     }
+    let name = try NewFile.neighbourName(of: path)
+    descriptor = try FileDescriptor.open(name, .createNew)
+    neighbour = name
   }
 
   deinit {

@@ -13,7 +13,8 @@ enum InspectText {
       lines.append("streams")
       for stream in streams {
         lines.append(
-          "  \(stream.name): \(stream.rawBytes) bytes in \(stream.chunkCount) chunks, "
+          "  \(stream.name): \(stream.rawBytes) bytes in \(stream.chunkCount) "
+            + "\(stream.chunkCount == 1 ? "chunk" : "chunks"), "
             + "\(stream.storedBytes) bytes stored, xxh128 \(stream.xxh128)")
       }
     }

@@ -1,0 +1,109 @@
+# The front door. `make demo` shows what it does, `make test` proves it; both install what they need.
+
+SWIFT ?= swift
+# Debian's own, which has Debian's modules; another python3 may come first in PATH.
+PYTHON ?= /usr/bin/python3
+
+# What the build needs, and what only the tests need.
+BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev
+TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 strace
+PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
+
+# Statically linked Swift: the program runs where no Swift is installed.
+RELEASE = -c release --static-swift-stdlib
+# The agent: Embedded Swift and everything static, no interpreter, no library, no /proc needed.
+EMBEDDED = -c release --scratch-path .build/embedded \
+	-Xswiftc -enable-experimental-feature -Xswiftc Embedded -Xswiftc -wmo -Xswiftc -Osize \
+	-Xswiftc -Xfrontend -Xswiftc -function-sections -Xlinker --gc-sections \
+	-Xswiftc -Xclang-linker -Xswiftc -static
+
+AGENT = .build/agent/stubsave-agent
+# What is missing fails a test instead of switching it off.
+TEST_ENVIRONMENT = STUBSAVE_REQUIRE_ALL=1 STUBSAVE_AGENT=$(CURDIR)/$(AGENT)
+SWIFT_TEST = $(TEST_ENVIRONMENT) $(SWIFT) test --disable-xctest
+DEBUG = --scratch-path .build/coverage --enable-code-coverage
+prefix ?= /usr/local
+
+.PHONY: help deps build agent demo test test-debug test-release test-formats test-qemu coverage \
+	sanitize lint fixtures install clean
+
+help:
+	@echo 'make demo      build, and carry a real QEMU state over a save disk'
+	@echo 'make test      all tests; at most 8 minutes from a clone'
+	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
+	@echo 'make build     .build/release/stubsave'
+	@echo 'make agent     $(AGENT), static'
+	@echo 'make sanitize  the Swift tests under AddressSanitizer and ThreadSanitizer'
+	@echo 'make lint      swift format, strictly'
+	@echo 'make fixtures  make fixtures/ again'
+	@echo 'make install   to $$DESTDIR$(prefix)'
+
+# The only place that calls apt.
+deps:
+	@missing=; for package in $(PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
+	    || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  echo "deps: installing$$missing ($$sudo apt-get)"; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  $$sudo apt-get update -q && $$sudo apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+
+build: deps
+	$(SWIFT) build $(RELEASE) --product stubsave
+
+agent: deps
+	$(SWIFT) build $(EMBEDDED) --product stubsave-agent
+	@mkdir -p $(dir $(AGENT))
+	strip -o $(AGENT) .build/embedded/release/stubsave-agent
+	@ls -l $(AGENT)
+
+demo: build
+	@Tests/demo.sh .build/release/stubsave
+
+test: test-release test-debug coverage test-formats test-qemu
+
+# Exhaustive: every bit flip, every cut, every crash state.
+test-release: deps agent
+	$(SWIFT_TEST) -c release --scratch-path .build/test
+
+# Samples of the same, with the checks that a debug build adds; measures coverage.
+test-debug: deps agent
+	$(SWIFT_TEST) $(DEBUG)
+
+coverage:
+	$(PYTHON) Tests/coverage.py --target SaveDisk --at-least 95 \
+	  "$$($(SWIFT) test $(DEBUG) --show-codecov-path)"
+
+# The document, the .ksy, the readers and the fixtures against each other.
+test-formats: build
+	$(PYTHON) fixtures/make.py --check
+	$(PYTHON) Tests/Formats/check_ksy.py
+	.build/release/stubsave verify --replay fixtures
+	$(PYTHON) Tests/Formats/check_reader.py
+	$(PYTHON) Tests/Differential/differential.py --stubsave .build/release/stubsave --count 20000
+
+# What a real QEMU makes of damaged states.
+test-qemu: build
+	$(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
+
+sanitize: deps agent
+	STUBSAVE_SANITIZER=address SWIFT_BACKTRACE=enable=no $(SWIFT_TEST) \
+	  --sanitize=address --scratch-path .build/asan
+	STUBSAVE_SANITIZER=thread SWIFT_BACKTRACE=enable=no $(SWIFT_TEST) \
+	  --sanitize=thread --scratch-path .build/tsan
+
+lint:
+	$(SWIFT) format lint --strict -r Sources Tests Package.swift
+
+fixtures: deps
+	$(PYTHON) fixtures/make.py
+
+install: build agent
+	install -D -m 755 .build/release/stubsave $(DESTDIR)$(prefix)/bin/stubsave
+	install -D -m 755 $(AGENT) $(DESTDIR)$(prefix)/lib/stubsave/stubsave-agent
+
+clean:
+	rm -rf .build

@@ -1,0 +1,133 @@
+import Foundation
+import TestSupport
+import Testing
+
+// Invariants:
+// - a target depends on what the design lets it depend on and on nothing else, in Package.swift and
+//   in what its files import;
+// - what is also built as Embedded Swift imports neither Foundation nor Glibc, and the format module
+//   imports no system at all;
+// - only SystemIO sees the system's C module; C is a shim, nowhere more;
+// - files stay small, and the names in the field's own style.
+
+@Suite struct ArrowTests {
+  /// Allowed arrows, modules of this package only. Test targets may see everything.
+  static let arrows: [String: Set<String>] = [
+    "SaveDisk": ["CXXHash"],
+    "Codecs": ["SaveDisk", "CLZ4", "CZlib"],
+    "SystemIO": ["CSystem"],
+    "Transfer": ["SaveDisk", "Codecs", "SystemIO"],
+    "Agent": ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
+    "stubsave-agent": ["Agent"],
+    "Toolstack": ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
+    "stubsave": ["Toolstack", "Transfer", "SaveDisk", "Codecs", "SystemIO"],
+  ]
+
+  /// Modules of others, by target.
+  static let outside: [String: Set<String>] = [
+    "Toolstack": ["Foundation"],
+    "stubsave": ["Foundation", "ArgumentParser"],
+  ]
+
+  static let sources = Repository.root.appendingPathComponent("Sources")
+
+  static func files(_ target: String) throws -> [URL] {
+    try FileManager.default.contentsOfDirectory(
+      at: sources.appendingPathComponent(target), includingPropertiesForKeys: nil
+    ).filter { $0.pathExtension == "swift" }
+  }
+
+  static func imports(_ file: URL) throws -> [String] {
+    try String(contentsOf: file, encoding: .utf8).split(separator: "\n").compactMap { line in
+      let words = line.split(separator: " ")
+      guard let keyword = words.firstIndex(of: "import"), keyword <= 1 else { return nil }
+      return words.last.map(String.init)
+    }
+  }
+
+  @Test(arguments: arrows.keys.sorted())
+  func `imports follow the arrows`(target: String) throws {
+    let allowed = Self.arrows[target, default: []].union(Self.outside[target, default: []])
+    let files = try Self.files(target)
+    #expect(target == "stubsave-agent" || !files.isEmpty)
+    for file in files {
+      for module in try Self.imports(file) {
+        #expect(allowed.contains(module), "\(target)/\(file.lastPathComponent) imports \(module)")
+      }
+    }
+  }
+
+  /// The dependencies that Package.swift gives a target, in quotes between its name and the next.
+  static func declared(_ target: String, in manifest: String) throws -> Set<String> {
+    let pattern = try Regex("[tT]arget\\(\\s*name: \"\(target)\"")
+    let start = try #require(manifest.firstRange(of: pattern))
+    let rest = manifest[start.upperBound...]
+    let end = rest.firstRange(of: try Regex("[tT]arget\\(\\s*name:"))?.lowerBound ?? rest.endIndex
+    let declaration = rest[..<end]
+    guard let list = declaration.firstRange(of: "dependencies: [") else { return [] }
+    let names = declaration[list.upperBound...].prefix { $0 != "]" }
+    return Set(
+      names.split(separator: "\"", omittingEmptySubsequences: false).enumerated()
+        .filter { $0.offset % 2 == 1 }.map { String($0.element) })
+  }
+
+  @Test(arguments: arrows.keys.sorted())
+  func `Package.swift declares the arrows`(target: String) throws {
+    let manifest = try Repository.text("Package.swift")
+    var declared = try Self.declared(target, in: manifest)
+    declared.remove("swift-argument-parser")
+    declared.remove("ArgumentParser")
+    #expect(declared == Self.arrows[target])
+  }
+
+  @Test func `every target is in the table`() throws {
+    let folders = try FileManager.default.contentsOfDirectory(atPath: Self.sources.path)
+    let systemModules: Set = ["CXXHash", "CLZ4", "CZlib", "CSystem"]
+    #expect(Set(folders) == systemModules.union(Self.arrows.keys))
+  }
+
+  @Test func `arrows make no circle`() {
+    for target in Self.arrows.keys {
+      var reached = Self.arrows[target] ?? []
+      var waiting = Array(reached)
+      while let next = waiting.popLast() {
+        for further in Self.arrows[next] ?? [] where reached.insert(further).inserted {
+          waiting.append(further)
+        }
+      }
+      #expect(!reached.contains(target))
+    }
+  }
+
+  @Test func `every Swift target has the strict settings`() throws {
+    let manifest = try Repository.text("Package.swift")
+    for target in Self.arrows.keys where target != "stubsave-agent" {
+      let pattern = try Regex("[tT]arget\\(\\s*name: \"\(target)\"[^)]*swiftSettings: strict")
+        .dotMatchesNewlines()
+      let product = try Regex(
+        "[tT]arget\\(\\s*name: \"\(target)\"(?:(?!Target\\().)*?swiftSettings: strict"
+      ).dotMatchesNewlines()
+      #expect(manifest.contains(pattern) || manifest.contains(product), "\(target)")
+    }
+    for setting in [
+      ".swiftLanguageMode(.v6)", ".strictMemorySafety()", "treatAllWarnings(as: .error)",
+    ] { #expect(manifest.contains(setting)) }
+    #expect(!manifest.contains("from: \""), "dependencies are pinned exactly")
+  }
+
+  @Test func `files are small and lines are short`() throws {
+    for folder in ["Sources", "Tests"] {
+      let root = Repository.root.appendingPathComponent(folder)
+      let all = FileManager.default.enumerator(at: root, includingPropertiesForKeys: nil)
+      var count = 0
+      while let file = all?.nextObject() as? URL {
+        guard file.pathExtension == "swift" else { continue }
+        count += 1
+        let lines = try String(contentsOf: file, encoding: .utf8).split(
+          separator: "\n", omittingEmptySubsequences: false)
+        #expect(lines.count <= 320, "\(file.lastPathComponent) has \(lines.count) lines")
+      }
+      #expect(count > 10)
+    }
+  }
+}
