@@ -28,9 +28,4 @@ public struct DiskHeader: Equatable, Sendable, BitwiseCopyable {
 
   /// Seeds the record hashes, so that a record of one transfer is invalid in another.
   public var transferSeed: UInt64 { transferID.first ^ transferID.last }
-
-  /// Room from byte 4096 on, or nil if the disk grows.
-  var logCapacityBytes: UInt64? {
-    capacityBytes == 0 ? nil : capacityBytes - UInt64(Layout.blockBytes)
-  }
 }

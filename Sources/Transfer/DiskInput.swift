@@ -26,7 +26,8 @@ struct DiskInput: ~Copyable {
   private var window = 0..<0
   /// Offset in the input of the next byte to be fetched.
   private var fetchOffset: UInt64 = 0
-  /// Nothing from here on is fetched.
+  /// Nothing from here on is given out. Some of it may have been fetched in passing, with the
+  /// header, before the capacity was known.
   private var end: UInt64
   private var isAtEnd = false
 
@@ -65,7 +66,8 @@ struct DiskInput: ~Copyable {
   /// - Returns: `count`, or less at the end.
   mutating func fetch(_ count: Int) throws(SystemError) -> Int {
     while window.count < count && !isAtEnd { try fetchMore(count) }
-    return min(window.count, count)
+    let position = fetchOffset - UInt64(window.count)
+    return min(window.count, count, Int(clamping: end - min(end, position)))
   }
 
   private mutating func fetchMore(_ count: Int) throws(SystemError) {
@@ -120,6 +122,7 @@ struct DiskInput: ~Copyable {
       return totalBytes != capacityBytes && totalBytes > diskEnd
     case .stream:
       end = .max
+      isAtEnd = false
       return try fetch(count + 1) > count
     }
   }

@@ -25,12 +25,13 @@ import Toolstack
     ("good/", "\"chunkCount\": 1", "\"chunkCount\": 2"),
     ("good/", "\"codec\": \"lz4\"", "\"codec\": \"none\""),
   ])
-  func `a false manifest is noticed`(folder: String, true_: String, false_: String) throws {
+  func `a false manifest is noticed`(folder: String, rightClaim: String, wrongClaim: String) throws
+  {
     let text = try Repository.text("fixtures/manifest.json")
     // The first such claim behind the first fixture of the folder.
     let start = try #require(text.range(of: "\"file\": \"\(folder)"))
-    let claim = try #require(text.range(of: true_, range: start.lowerBound..<text.endIndex))
-    let falsified = text.replacingCharacters(in: claim, with: false_)
+    let claim = try #require(text.range(of: rightClaim, range: start.lowerBound..<text.endIndex))
+    let falsified = text.replacingCharacters(in: claim, with: wrongClaim)
     let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
       "stubsave-replay-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
