@@ -35,7 +35,7 @@ MACHINE = """
     -M pc,suppress-vmdesc=on -nodefaults -no-user-config -accel tcg -m 16 -display none
     -global migration.send-section-footer=off -global migration.send-configuration=off
     -global migration.store-global-state=off -global apic.vapic=off -rtc clock=vm
-    -device VGA -device ahci -device e1000
+    -device VGA -device ahci -device rtl8139
 """.split()
 SAVE = "xen-save-devices-state"
 INCOMING = "-S -incoming defer -global migration.x-events=on".split()

@@ -52,12 +52,12 @@ import Transfer
     for length in stride(from: 0, through: disk.bytes.count, by: Thoroughness.isExhaustive ? 1 : 61)
     {
       let cut = [UInt8](disk.bytes.prefix(length))
-      let pipe = try Pipe()
+      let pipe = try LocalPipe()
       try pipe.writer.writeAll(cut.rawSpan)
       pipe.closeWriter()
       #expect(try extract(pipe.reader) == extract(cut))
     }
-    let pipe = try Pipe()
+    let pipe = try LocalPipe()
     try pipe.writer.writeAll((disk.bytes + [0]).rawSpan)
     pipe.closeWriter()
     let end = UInt64(disk.bytes.count)

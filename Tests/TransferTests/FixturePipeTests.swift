@@ -23,7 +23,7 @@ import Transfer
       for name in try FileManager.default.contentsOfDirectory(atPath: url.path).sorted() {
         let bytes = try Repository.bytes("fixtures/\(folder)/\(name)")
         guard bytes.count <= Self.pipeBytes else { continue }
-        let pipe = try Pipe()
+        let pipe = try LocalPipe()
         try pipe.writer.writeAll(bytes.rawSpan)
         pipe.closeWriter()
         let fromPipe = try extract(pipe.reader)

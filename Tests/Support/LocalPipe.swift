@@ -2,7 +2,7 @@ import Foundation
 import SystemIO
 
 /// A pipe of this process.
-public struct Pipe {
+public struct LocalPipe {
   private let pipe = Foundation.Pipe()
 
   public init() throws {}
