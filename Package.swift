@@ -74,7 +74,7 @@ let package = Package(
       dependencies: ["Toolstack", "Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "CommandTests", dependencies: ["stubsave", "stubsave-agent", "TestSupport"],
+      name: "CommandTests", dependencies: ["stubsave", "stubsave-agent"], exclude: ["Golden"],
       swiftSettings: strict),
   ]
 )

@@ -12,10 +12,19 @@ func write(to path: SystemPath) throws(AgentFailure) {
   } catch {
     throw AgentFailure(error, path)
   }
+  do throws(SystemError) {
+    try disk.lockExclusively()
+  } catch {
+    throw AgentFailure(error, path)
+  }
   switch EmptyDisk.probe(disk) {
   case .empty(let parsed): header = parsed
   case .used:
     throw AgentFailure(.wouldDestroy, path) { $0.append("holds a log already") }
+  case .otherSize(let found, let capacity):
+    throw AgentFailure(.wouldDestroy, path) {
+      $0.appendOtherSize(foundBytes: found, capacityBytes: capacity)
+    }
   case .failed(let failure):
     throw AgentFailure(ExitStatus(failure), path) { $0.append(failure) }
   }

@@ -10,6 +10,7 @@ import Transfer
 public func agentMain(
   _ argumentCount: Int32, _ arguments: UnsafePointer<UnsafePointer<CChar>?>
 ) -> Int32 {
+  StandardStreams.reserve()
   var paths: [SystemPath] = []
   for index in 1..<max(Int(argumentCount), 1) {
     if let argument = unsafe arguments[index] {

@@ -68,7 +68,13 @@ extension DiskError {
       text.append("type ")
       text.append(found)
       text.append(" may not stand here")
-    default: numbers("found ", ", expected or at most ", &text)
+    case .direction, .chunkBytes, .capacityBytes, .allowedCodecs, .maxStreams, .recipientDomid,
+      .targetDomid, .nameBytes:
+      text.append(found)
+      text.append(" is not a possible value")
+    case .storedBytes where structure == .record, .rawBytes where structure == .record:
+      numbers("", " is not possible here, where the bound is ", &text)
+    default: numbers("found ", ", expected ", &text)
     }
   }
 

@@ -14,7 +14,7 @@ public struct SystemError: Error, Equatable, Sendable, BitwiseCopyable {
 /// The system calls that SystemIO makes, for messages and for fault injection.
 public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case open, stat, fstat, read, pread, write, pwrite, fsync, ftruncate, fallocate
-  case linkat, unlinkat, renameat, memfdCreate, getrandom, ioctl
+  case linkat, unlinkat, renameat, memfdCreate, getrandom, ioctl, flock
 
   public var name: StaticString {
     switch self {
@@ -34,6 +34,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .memfdCreate: "memfd_create"
     case .getrandom: "getrandom"
     case .ioctl: "ioctl"
+    case .flock: "flock"
     }
   }
 }
@@ -46,6 +47,7 @@ public enum Errno {
   public static let ioError = EIO
   public static let accessDenied = EACCES
   public static let busy = EBUSY
+  public static let wouldBlock = EWOULDBLOCK
   public static let exists = EEXIST
   public static let notDirectory = ENOTDIR
   public static let isDirectory = EISDIR

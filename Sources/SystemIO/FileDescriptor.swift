@@ -55,8 +55,11 @@ public struct FileDescriptor: ~Copyable {
     try unsafe bytes.withUnsafeBytes { buffer throws(SystemError) in
       var done = 0
       while done < buffer.count {
-        unsafe done += try Syscalls.write(
+        let count = try unsafe Syscalls.write(
           number, UnsafeRawBufferPointer(rebasing: buffer[done...]))
+        // Never of a regular file or device; would go on for ever.
+        if count == 0 { throw SystemError(.write, errno: Errno.ioError) }
+        done += count
       }
     }
   }
@@ -66,8 +69,10 @@ public struct FileDescriptor: ~Copyable {
     try unsafe bytes.withUnsafeBytes { buffer throws(SystemError) in
       var done = 0
       while done < buffer.count {
-        unsafe done += try Syscalls.pwrite(
+        let count = try unsafe Syscalls.pwrite(
           number, UnsafeRawBufferPointer(rebasing: buffer[done...]), at: offset + UInt64(done))
+        if count == 0 { throw SystemError(.pwrite, errno: Errno.ioError) }
+        done += count
       }
     }
   }
@@ -76,6 +81,9 @@ public struct FileDescriptor: ~Copyable {
   /// taken as damaged: the kernel may have dropped what it could not write, and a second call
   /// that succeeds proves nothing (fsync(2)).
   public func flush() throws(SystemError) { try Syscalls.fsync(number) }
+
+  /// Keeps other writers out until this is closed; EWOULDBLOCK if there is one already.
+  public func lockExclusively() throws(SystemError) { try Syscalls.lockExclusively(number) }
 
   public func truncate(to bytes: UInt64) throws(SystemError) {
     try Syscalls.ftruncate(number, to: bytes)
@@ -123,6 +131,20 @@ extension FileDescriptor {
     FileDescriptor(
       owning: try Syscalls.openat(
         AT_FDCWD, directory, stubsave_O_TMPFILE | O_RDWR | O_CLOEXEC, mode: 0o600))
+  }
+
+  /// A file without a name anywhere below `directory`, also where `unnamed` is not known: there it
+  /// has one for a moment.
+  public static func unlinked(in directory: SystemPath) throws(SystemError) -> FileDescriptor {
+    do throws(SystemError) {
+      return try unnamed(in: directory)
+    } catch {
+      guard error.meansNoUnnamedFiles else { throw error }
+    }
+    let name = try directory.appending(Names.temporary())
+    let file = try open(name, .createNew)
+    try Names.remove(name)
+    return file
   }
 
   /// A file in memory, that nobody else can open.

@@ -13,9 +13,18 @@ public struct FileStatus: Sendable {
   public let device: UInt64
   public let inode: UInt64
 
-  /// Of what `path` leads to, symbolic links followed. The size of a block device is left out.
-  public static func of(_ path: SystemPath) throws(SystemError) -> FileStatus {
-    FileStatus(try Syscalls.stat(path), blockDeviceBytes: 0)
+  /// The same file, under whatever name.
+  public func isSameFile(as other: FileStatus) -> Bool {
+    device == other.device && inode == other.inode
+  }
+
+  /// Of what `path` leads to. The size of a block device is left out.
+  public static func of(
+    _ path: SystemPath, followingLinks: Bool = true
+  ) throws(SystemError) -> FileStatus {
+    FileStatus(
+      try Syscalls.stat(path, flags: followingLinks ? 0 : AT_SYMLINK_NOFOLLOW),
+      blockDeviceBytes: 0)
   }
 
   init(_ status: stat, blockDeviceBytes: UInt64) {

@@ -16,8 +16,37 @@ extension FileDescriptor {
   }
 }
 
+extension SystemError {
+  /// What open(2) says where O_TMPFILE is not known: EISDIR, EOPNOTSUPP, or EINVAL.
+  public var meansNoUnnamedFiles: Bool {
+    call == .open
+      && (errno == Errno.isDirectory || errno == Errno.notSupported || errno == Errno.invalid)
+  }
+}
+
+extension SystemPath {
+  /// This directory's entry `name`.
+  public func appending(_ name: [UInt8]) -> SystemPath {
+    SystemPath(bytes: [UInt8](bytes) + [UInt8(ascii: "/")] + name) ?? self
+  }
+}
+
 /// Changes of names in the file system.
 public enum Names {
+  /// ".stubsave-" and 16 random digits.
+  public static func temporary() throws(SystemError) -> [UInt8] {
+    let prefix: StaticString = ".stubsave-"
+    var name = unsafe [UInt8](
+      UnsafeBufferPointer(start: prefix.utf8Start, count: prefix.utf8CodeUnitCount))
+    var word = try Randomness.words().0
+    for _ in 0..<16 {
+      let digit = UInt8(word & 15)
+      name.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+      word >>= 4
+    }
+    return name
+  }
+
   /// Atomically, also over an existing file.
   public static func rename(_ from: SystemPath, to path: SystemPath) throws(SystemError) {
     try Syscalls.rename(from, to: path)

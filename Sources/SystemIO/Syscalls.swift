@@ -33,11 +33,10 @@ enum Syscalls {
     return status
   }
 
-  /// Follows symbolic links.
-  static func stat(_ path: SystemPath) throws(SystemError) -> CSystem.stat {
+  static func stat(_ path: SystemPath, flags: Int32) throws(SystemError) -> CSystem.stat {
     var status = CSystem.stat()
     _ = try run(.stat) {
-      unsafe path.withCString { unsafe fstatat(AT_FDCWD, $0, &status, 0) }
+      unsafe path.withCString { unsafe fstatat(AT_FDCWD, $0, &status, flags) }
     }
     return status
   }
@@ -76,8 +75,14 @@ enum Syscalls {
     }
   }
 
+  /// Not repeated after EINTR: whether everything has been stored is then not known, and a second
+  /// call that succeeds would prove nothing.
   static func fsync(_ descriptor: Int32) throws(SystemError) {
-    _ = try run(.fsync) { CSystem.fsync(descriptor) }
+    if CSystem.fsync(descriptor) != 0 { throw SystemError(.fsync, errno: stubsave_errno()) }
+  }
+
+  static func lockExclusively(_ descriptor: Int32) throws(SystemError) {
+    _ = try run(.flock) { stubsave_flock(descriptor, LOCK_EX | LOCK_NB) }
   }
 
   static func ftruncate(_ descriptor: Int32, to bytes: UInt64) throws(SystemError) {

@@ -46,8 +46,10 @@ extension DiskCommands {
         $0.append(capacityBytes)
       }
     }
+    try requireName(path)
     switch try existing(path) {
-    case nil: break
+    case nil:
+      if try isDanglingLink(path), !isReplacing { throw wouldDestroy(path) }
     case .regular? where isReplacing: break
     case .regular?: throw wouldDestroy(path)
     case .blockDevice?:

@@ -19,6 +19,11 @@ extension DiskCommands {
   ) throws(ToolError) -> DoorVerdict {
     let kind = output.isStandardStream ? FileStatus.Kind.other : try existing(output)
     let input = try openInput(path)
+    if kind == .regular, let given = try? input.status(),
+      let status = try? FileStatus.of(output), given.isSameFile(as: status)
+    {
+      throw ToolError(.wouldDestroy, output) { $0.append("is the disk itself") }
+    }
     switch kind {
     case nil,
       .regular? where isForced:
@@ -54,19 +59,46 @@ extension DiskCommands {
     output: SystemPath, spoolDirectory: SystemPath, options: ReadOptions
   ) throws(ToolError) -> DoorVerdict {
     let memory = try attempt(output) { () throws(SystemError) in try FileDescriptor.inMemory() }
-    let overflow = try attempt(spoolDirectory) { () throws(SystemError) in
-      try FileDescriptor.unnamed(in: spoolDirectory)
+    // A directory that cannot be used matters only to a state that does not fit into memory.
+    var overflow: FileDescriptor?
+    var unusable: SystemError?
+    do throws(SystemError) {
+      overflow = try FileDescriptor.unlinked(in: spoolDirectory)
+    } catch {
+      unusable = error
     }
-    let spool = DoorOutput(memory: memory, maxBytes: maxSpoolBytesInMemory, overflow: overflow)
+    let spool = DoorOutput(
+      memory: memory, maxBytes: maxSpoolBytesInMemory, overflow: overflow.take())
     let verdict = Door.open(input, task: .extract(stream), options: options, output: spool)
-    try requireGood(verdict, path, output: spoolDirectory)
-    try attempt(output) { () throws(SystemError) in
-      let target =
-        output.isStandardStream
-        ? FileDescriptor.standardOutput : try FileDescriptor.open(output, .writeExisting)
-      try spool.copy(verdict, to: target)
+    if case .output? = verdict.failure, let unusable {
+      throw ToolError(ExitStatus(unusable), spoolDirectory) {
+        $0.append("cannot hold a state of more than 16 MiB until it is verified: ")
+        $0.append(unusable)
+      }
     }
+    try requireGood(verdict, path, output: spoolDirectory)
+    if output.isStandardStream {
+      try attempt(output) { () throws(SystemError) in
+        try spool.copy(verdict, to: .standardOutput)
+      }
+      return verdict
+    }
+    let target = try openExisting(output)
+    try attempt(output) { () throws(SystemError) in try spool.copy(verdict, to: target) }
     return verdict
+  }
+
+  /// Something that is written in place, such as a FIFO. It may have become a file since it was
+  /// looked at; that is not written to.
+  private static func openExisting(_ output: SystemPath) throws(ToolError) -> FileDescriptor {
+    let target = try attempt(output) { () throws(SystemError) in
+      try FileDescriptor.open(output, .writeExisting)
+    }
+    let status = try attempt(output) { () throws(SystemError) in try target.status() }
+    switch status.kind {
+    case .regular, .blockDevice, .directory: throw wouldDestroy(output)
+    default: return target
+    }
   }
 
   private static func requireGood(

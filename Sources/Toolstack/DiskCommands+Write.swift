@@ -25,8 +25,10 @@ extension DiskCommands {
   public static func write(
     _ path: SystemPath, from source: borrowing FileDescriptor, options: WriteOptions
   ) throws(ToolError) -> WrittenDisk {
+    try requireName(path)
     guard let kind = try existing(path) else {
-      return try writeNew(path, from: source, options: options, isReplacing: false)
+      if try isDanglingLink(path), !options.isForced { throw wouldDestroy(path) }
+      return try writeNew(path, from: source, options: options, isReplacing: options.isForced)
     }
     if options.isForced && kind == .regular {
       return try writeNew(path, from: source, options: options, isReplacing: true)
@@ -37,8 +39,15 @@ extension DiskCommands {
     let disk = try attempt(path) { () throws(SystemError) in
       try FileDescriptor.open(path, .readWrite)
     }
-    let bytes = try attempt(path) { () throws(SystemError) in try disk.status().bytes }
-    if kind == .regular && bytes == 0 {
+    // What it is counts from when nobody else can change it.
+    let status = try attempt(path) { () throws(SystemError) in
+      try disk.lockExclusively()
+      return try disk.status()
+    }
+    if let given = try? source.status(), given.isSameFile(as: status) {
+      throw ToolError(.usage, path) { $0.append("is also the state on standard input") }
+    }
+    if status.kind == .regular && status.bytes == 0 {
       return try writeIntoEmptyFile(path, disk, from: source, options: options)
     }
     switch EmptyDisk.probe(disk) {
@@ -46,10 +55,19 @@ extension DiskCommands {
       var writer = DiskWriter(
         header: header, store: FileStore(disk), setting: options.setting, writesHeader: false,
         maxStateBytes: options.maxStateBytes)
-      return try fill(&writer, path, from: source)
+      let stated = header.header.maxRawBytes
+      let isMine = stated == 0 || options.maxStateBytes < stated
+      return try fill(
+        &writer, path, from: source, maxStateBytes: isMine ? options.maxStateBytes : nil)
     case .used:
       throw ToolError(.wouldDestroy, path) {
-        $0.append("is a save disk that holds a log already; --force writes a new one")
+        $0.append("is a save disk that holds a log already")
+        if kind == .regular { $0.append("; --force writes a new one") }
+      }
+    case .otherSize(let found, let capacity):
+      throw ToolError(.wouldDestroy, path) {
+        $0.appendOtherSize(foundBytes: found, capacityBytes: capacity)
+        $0.append("; --force replaces a file")
       }
     case .failed(.disk(let error)):
       throw ToolError(.wouldDestroy, path) {
@@ -70,8 +88,11 @@ extension DiskCommands {
     var writer = DiskWriter(
       header: header, store: FileStore(FileDescriptor(borrowing: file.descriptor.number)),
       setting: options.setting, writesHeader: true, maxStateBytes: options.maxStateBytes)
-    let written = try fill(&writer, path, from: source)
-    try attempt(path) { () throws(SystemError) in try file.publish(isReplacing: isReplacing) }
+    let written = try fill(
+      &writer, path, from: source, maxStateBytes: options.maxStateBytes)
+    try attempt(path) { () throws(SystemError) in
+      try file.publish(isReplacing: isReplacing, isFlushed: true)
+    }
     return written
   }
 
@@ -85,7 +106,7 @@ extension DiskCommands {
       store: FileStore(FileDescriptor(borrowing: disk.number)), setting: options.setting,
       writesHeader: true, maxStateBytes: options.maxStateBytes)
     do throws(ToolError) {
-      return try fill(&writer, path, from: source)
+      return try fill(&writer, path, from: source, maxStateBytes: options.maxStateBytes)
     } catch {
       try? disk.truncate(to: 0)
       throw error
@@ -100,9 +121,13 @@ extension DiskCommands {
     }
   }
 
+  /// Codes and writes everything.
+  ///
+  /// - Parameter maxStateBytes: the limit that `--max-state` can raise, nil if it is not the one
+  ///   that binds.
   private static func fill(
     _ writer: inout DiskWriter<FileStore>, _ path: SystemPath,
-    from source: borrowing FileDescriptor
+    from source: borrowing FileDescriptor, maxStateBytes: UInt64?
   ) throws(ToolError) -> WrittenDisk {
     do throws(WriteError) {
       try writer.beginStream(.qemu)
@@ -113,7 +138,9 @@ extension DiskCommands {
       writer.abandon(after: error)
       throw ToolError(ExitStatus(error), path) { text in
         text.append(error)
-        if case .overMaxRawBytes = error { text.append("; --max-state raises the limit") }
+        if case .overMaxRawBytes(let limit) = error, limit == maxStateBytes {
+          text.append("; --max-state raises the limit")
+        }
       }
     }
   }

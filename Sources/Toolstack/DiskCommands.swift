@@ -14,6 +14,26 @@ public enum DiskCommands {
     }
   }
 
+  /// A disk cannot be written to standard output: it is read back and padded.
+  static func requireName(_ path: SystemPath) throws(ToolError) {
+    if path.isStandardStream {
+      throw ToolError(.usage, nil) {
+        $0.append("a disk needs a file, not standard output; ./- is a file of that name")
+      }
+    }
+  }
+
+  /// A symbolic link that leads nowhere: not existing for `existing`, but a name that is taken.
+  static func isDanglingLink(_ path: SystemPath) throws(ToolError) -> Bool {
+    do throws(SystemError) {
+      _ = try FileStatus.of(path, followingLinks: false)
+      return true
+    } catch {
+      if error.errno == Errno.noEntry { return false }
+      throw ToolError(error, path)
+    }
+  }
+
   static func wouldDestroy(_ path: SystemPath) -> ToolError {
     ToolError(.wouldDestroy, path) { $0.append("exists; --force replaces it") }
   }

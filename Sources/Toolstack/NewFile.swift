@@ -5,7 +5,7 @@ import SystemIO
 /// nothing is left of it if the process dies.
 ///
 /// Where the file system knows no unnamed files (O_TMPFILE), a neighbour with a random name
-/// stands in; that one is left behind by SIGKILL alone.
+/// stands in; that one is left behind if a signal ends the process.
 public struct NewFile: ~Copyable {
   public let descriptor: FileDescriptor
   private let path: SystemPath
@@ -25,13 +25,10 @@ public struct NewFile: ~Copyable {
         neighbour = nil
         return
       } catch {
-        // What open(2) says where O_TMPFILE is not known: EISDIR, EOPNOTSUPP, or EINVAL.
-        guard [Errno.isDirectory, Errno.notSupported, Errno.invalid].contains(error.errno) else {
-          throw error
-        }
+        guard error.meansNoUnnamedFiles else { throw error }
       }
     }
-    let name = try NewFile.neighbourName(of: path)
+    let name = try directory.appending(Names.temporary())
     descriptor = try FileDescriptor.open(name, .createNew)
     neighbour = name
   }
@@ -43,10 +40,12 @@ public struct NewFile: ~Copyable {
 
   /// Flushes the file, gives it its name and flushes the directory.
   ///
-  /// - Parameter isReplacing: an existing file of that name is replaced, atomically; otherwise
-  ///   that is an error (EEXIST).
-  public mutating func publish(isReplacing: Bool) throws(SystemError) {
-    try descriptor.flush()
+  /// - Parameters:
+  ///   - isReplacing: an existing file of that name is replaced, atomically (of a symbolic link,
+  ///     the link); otherwise that is an error (EEXIST).
+  ///   - isFlushed: the file has been flushed already.
+  public mutating func publish(isReplacing: Bool, isFlushed: Bool = false) throws(SystemError) {
+    if !isFlushed { try descriptor.flush() }
     if !isReplacing {
       if let neighbour {
         // link(2) never replaces, rename(2) does.
@@ -59,7 +58,7 @@ public struct NewFile: ~Copyable {
       if let neighbour {
         name = neighbour
       } else {
-        name = try NewFile.neighbourName(of: path)
+        name = try directory.appending(Names.temporary())
         try descriptor.link(to: name)
         neighbour = name
       }
@@ -67,17 +66,5 @@ public struct NewFile: ~Copyable {
       neighbour = nil
     }
     try Names.flush(directory: directory)
-  }
-
-  /// ".NAME.XXXXXXXXXXXXXXXX.partial" beside it, the X random.
-  private static func neighbourName(of path: SystemPath) throws(SystemError) -> SystemPath {
-    let (directory, name) = path.directoryAndName
-    var text = PlainText()
-    text.append(hex: try Randomness.words().0, minDigits: 16)
-    let bytes =
-      directory.bytes + [UInt8(ascii: "/"), UInt8(ascii: ".")] + name.bytes
-      + [UInt8(ascii: ".")] + text.bytes.dropFirst(2) + [UInt8](".partial".utf8)
-    guard let neighbour = SystemPath(bytes: [UInt8](bytes)) else { preconditionFailure() }
-    return neighbour
   }
 }

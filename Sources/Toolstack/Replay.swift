@@ -12,11 +12,12 @@ public struct Replay: Sendable {
   /// One line for each fixture that is not as the manifest says.
   public private(set) var differences: [PlainText] = []
 
-  private let directory: URL
+  private let directory: SystemPath
 
-  public init(directory: String) {
-    self.directory = URL(fileURLWithPath: directory, isDirectory: true)
-  }
+  public init(directory: SystemPath) { self.directory = directory }
+
+  /// A manifest is some 300 KB; this only keeps a mistaken path from filling memory.
+  private static let maxManifestBytes: UInt64 = 64 << 20
 
   /// - Throws: `ToolError` if the manifest cannot be read.
   public mutating func run() throws(ToolError) {
@@ -44,22 +45,21 @@ public struct Replay: Sendable {
   }
 
   private func readManifest() throws(ToolError) -> Manifest {
-    let url = directory.appendingPathComponent("manifest.json")
+    let path = path("manifest.json")
+    let bytes = try attempt(path) { () throws(SystemError) in
+      try FileDescriptor.open(path, .read).wholeFile(maxBytes: Replay.maxManifestBytes)
+    }
     do {
-      return try JSONDecoder().decode(Manifest.self, from: Data(contentsOf: url))
-    } catch let error as DecodingError {
-      throw ToolError(.corrupt, SystemPath(url.path)) {
+      return try JSONDecoder().decode(Manifest.self, from: Data(bytes))
+    } catch {
+      throw ToolError(.corrupt, path) {
         $0.append("not a manifest of fixtures: ")
         $0.append(escaping: "\(error)".utf8, maxBytes: 200)
       }
-    } catch {
-      throw ToolError(.notFound, SystemPath(url.path)) { $0.append("cannot read the manifest") }
     }
   }
 
-  private func path(_ file: String) -> SystemPath? {
-    SystemPath(directory.appendingPathComponent(file).path)
-  }
+  private func path(_ file: String) -> SystemPath { directory.appending([UInt8](file.utf8)) }
 
   private func options(_ fixture: Manifest.Fixture) -> ReadOptions? {
     var options = ReadOptions()
@@ -75,7 +75,8 @@ public struct Replay: Sendable {
 
   /// What differs from the manifest, or nil.
   private func judge(_ fixture: Manifest.Fixture) -> String? {
-    guard let path = path(fixture.file), let options = options(fixture) else {
+    let path = path(fixture.file)
+    guard let options = options(fixture) else {
       return "the manifest's entry cannot be used"
     }
     let judgement = DiskCommands.verify(path, options: options)
@@ -114,7 +115,8 @@ public struct Replay: Sendable {
 
   /// Why the fixture is not written again to the same bytes, or nil.
   private func rewrite(_ fixture: Manifest.Fixture) -> String? {
-    guard let path = path(fixture.file), let options = options(fixture),
+    let path = path(fixture.file)
+    guard let options = options(fixture),
       let setting = CodecSetting(name: fixture.write?.codec ?? "")
     else { return "the manifest's entry cannot be used" }
     do {
@@ -151,6 +153,21 @@ public struct Replay: Sendable {
 }
 
 extension FileDescriptor {
+  /// All bytes of a regular file; EFBIG if it has more than `maxBytes`.
+  fileprivate func wholeFile(maxBytes: UInt64) throws(SystemError) -> [UInt8] {
+    let count = try status().bytes
+    guard count <= maxBytes else { throw SystemError(.read, errno: EFBIG) }
+    var bytes: [UInt8] = []
+    var buffer = AlignedBuffer(byteCount: 65_536)
+    while UInt64(bytes.count) < count {
+      var piece = buffer.mutableBytes(0..<65_536)
+      let fetched = try read(into: &piece, from: 0, at: UInt64(bytes.count))
+      if fetched == 0 { break }
+      for index in 0..<fetched { bytes.append(buffer.bytes(0..<fetched).byte(at: index)) }
+    }
+    return bytes
+  }
+
   /// Compares the first `count` bytes of two files.
   fileprivate func hasSameBytes(
     as other: borrowing FileDescriptor, count: UInt64

@@ -7,8 +7,8 @@ public enum DoorTask: Sendable, BitwiseCopyable {
   case verify
   /// Write the decoded bytes of one stream to the output.
   case extract(StreamName)
-  /// Write an entry of `RecordEntry` for each record to the output, also of a disk that turns out
-  /// not to be good.
+  /// Write an entry of `RecordEntry` for each record, but for 65536 at most, to the output, also
+  /// of a disk that turns out not to be good.
   case list
 }
 

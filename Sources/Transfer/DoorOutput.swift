@@ -19,9 +19,10 @@ public struct DoorOutput: ~Copyable {
 
   /// - Parameters:
   ///   - memory: takes up to `maxBytes`; must be empty, and seekable.
-  ///   - overflow: takes everything if there is more; must be empty.
+  ///   - overflow: takes everything if there is more; must be empty. Without one, more is an
+  ///     error (ENOSPC).
   public init(
-    memory: consuming FileDescriptor, maxBytes: UInt64, overflow: consuming FileDescriptor
+    memory: consuming FileDescriptor, maxBytes: UInt64, overflow: consuming FileDescriptor?
   ) {
     first = memory
     self.overflow = consume overflow
@@ -74,7 +75,7 @@ struct DoorWriter {
   }
 
   private mutating func moveToOverflow() throws(SystemError) {
-    guard let overflow else { return }
+    guard let overflow else { throw SystemError(.write, errno: Errno.noSpace) }
     try FileDescriptor(borrowing: first).copy(
       bytes: position.bytes, to: FileDescriptor(borrowing: overflow))
     position.isInOverflow = true

@@ -37,7 +37,7 @@ extension PlainText {
       append(" bytes, this state needs ")
       append(needed)
     case .overMaxRawBytes(let limit):
-      append("the state is larger than the disk's header allows: ")
+      append("the state is larger than the limit: ")
       append(limit)
       append(" bytes")
     }

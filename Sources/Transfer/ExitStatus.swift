@@ -31,7 +31,7 @@ public enum ExitStatus: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case Errno.accessDenied, Errno.notPermitted, Errno.readOnlyFileSystem: self = .permission
     case Errno.noEntry, Errno.notDirectory: self = .notFound
     case Errno.exists: self = .wouldDestroy
-    case Errno.busy: self = .busy
+    case Errno.busy, Errno.wouldBlock: self = .busy
     default: self = .ioError
     }
   }

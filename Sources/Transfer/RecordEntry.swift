@@ -50,8 +50,11 @@ public struct RecordEntry: Equatable, Sendable, BitwiseCopyable {
   }
 }
 
-/// Lists every record.
+/// Lists the records, up to a number that no ordinary disk has: a hostile one could have a million.
 struct ListSink: LogSink {
+  /// 4 GiB of chunks of 64 KiB; 4 MiB of entries.
+  static let maxEntries: UInt64 = 65_536
+
   private var writer: DoorWriter
 
   init(output: borrowing DoorOutput) { writer = DoorWriter(output) }
@@ -59,6 +62,9 @@ struct ListSink: LogSink {
   var position: OutputPosition { writer.position }
 
   private mutating func list(_ record: PlacedRecord) throws(SystemError) {
+    guard writer.position.bytes < ListSink.maxEntries * UInt64(RecordEntry.byteCount) else {
+      return
+    }
     var entry = AlignedBuffer(byteCount: RecordEntry.byteCount)
     var bytes = entry.mutableBytes(0..<RecordEntry.byteCount)
     RecordEntry(record).encode(into: &bytes)

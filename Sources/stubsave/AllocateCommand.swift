@@ -26,6 +26,11 @@ struct AllocateCommand: ParsableCommand {
   var force = false
   @OptionGroup var output: OutputOptions
 
+  func validate() throws {
+    // 0 in a header states no limit.
+    guard maxState.bytes > 0 else { throw ValidationError("--max-state must be more than 0.") }
+  }
+
   func run() throws {
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
       var options = HeaderOptions()

@@ -12,8 +12,29 @@ enum Console {
     var line = PlainText()
     line.append("stubsave: ")
     line.append(text)
-    // If standard error takes nothing there is nobody left to tell; the exit code remains.
+    // If standard error takes nothing there is nobody left to tell; the exit code remains (but a
+    // pipe that nobody reads ends the process by SIGPIPE, as it does for other programs).
     try? write(line.bytes + [UInt8(ascii: "\n")], to: FileDescriptor(borrowing: 2))
+  }
+
+  /// A message of the argument parser: several lines, with words of the command line in it.
+  static func print(_ message: String, toStandardError: Bool) {
+    var text = PlainText()
+    for line in message.split(separator: "\n", omittingEmptySubsequences: false) {
+      // Not the escapes' own backslash: help has none.
+      text.append(escaping: ArgumentText.decode(String(line)), maxBytes: .max)
+      text.append("\n")
+    }
+    try? write(text.bytes, to: FileDescriptor(borrowing: toStandardError ? 2 : 1))
+  }
+
+  /// A usage error as JSON.
+  static func report(_ code: ExitCode, _ message: String) {
+    var text = PlainText()
+    let line = message.split(separator: "\n").first ?? ""
+    text.append(escaping: ArgumentText.decode(String(line)))
+    let status = UInt8(clamping: code.rawValue)
+    try? say(json: ErrorReport(exitCode: status, message: text.text))
   }
 
   /// One line on standard output.

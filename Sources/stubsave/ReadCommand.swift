@@ -1,5 +1,4 @@
 import ArgumentParser
-import Foundation
 import SaveDisk
 import SystemIO
 import Toolstack
@@ -33,9 +32,7 @@ struct ReadCommand: ParsableCommand {
   func run() throws {
     try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
       guard let target = output?.path ?? SystemPath("-"),
-        let spool = SystemPath(
-          ProcessInfo.processInfo.environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 }
-            ?? "/var/tmp")
+        let spool = Environment.path("TMPDIR") ?? SystemPath("/var/tmp")
       else { preconditionFailure() }
       if output == nil && FileDescriptor.standardOutput.isTerminal {
         throw ToolError(.usage, nil) {
@@ -49,9 +46,30 @@ struct ReadCommand: ParsableCommand {
         disk.path, stream: stream, output: target, spoolDirectory: spool,
         options: judging.readOptions(isDecoding: true), isForced: force)
       if report.json, let summary = verdict.facts.summary(of: stream) {
-        try Console.say(json: StreamReport(summary))
+        try Console.say(json: ReadReport(path: target.text, summary))
       }
       return .good
     }
+  }
+}
+
+struct ReadReport: Encodable {
+  let type = "read"
+  /// The file that has been written.
+  let path: String
+  private let stream: StreamReport
+
+  init(path: String, _ summary: StreamSummary) {
+    self.path = path
+    stream = StreamReport(summary)
+  }
+
+  private enum CodingKeys: CodingKey { case type, path }
+
+  func encode(to encoder: any Encoder) throws {
+    try stream.encode(to: encoder)
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(type, forKey: .type)
+    try container.encode(path, forKey: .path)
   }
 }

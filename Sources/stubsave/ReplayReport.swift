@@ -1,4 +1,5 @@
 import SaveDisk
+import SystemIO
 import Toolstack
 import Transfer
 
@@ -11,7 +12,7 @@ struct ReplayReport: Encodable {
 
   enum CodingKeys: CodingKey { case type, judged, rewritten, differences }
 
-  static func run(_ directory: String, json: Bool) throws(ToolError) -> ExitStatus {
+  static func run(_ directory: SystemPath, json: Bool) throws(ToolError) -> ExitStatus {
     var replay = Replay(directory: directory)
     try replay.run()
     let report = ReplayReport(

@@ -110,15 +110,19 @@ struct InspectReport: Encodable {
   /// Streams that have ended, also of a disk that is not good.
   let streams: [StreamReport]
   let records: [RecordReport]
+  /// Records beyond the 65536 that are listed.
+  let recordsNotListed: UInt64
 
   init(_ judgement: Judgement, _ records: [RecordEntry]) {
     verdict = VerdictReport(judgement)
     header = judgement.verdict?.facts.header.map { HeaderReport($0.header) }
     streams = judgement.verdict?.facts.streamReports ?? []
     self.records = records.map(RecordReport.init)
+    recordsNotListed =
+      (judgement.verdict?.facts.recordCount ?? 0) - UInt64(min(records.count, 65_536))
   }
 
-  enum CodingKeys: CodingKey { case type, verdict, header, streams, records }
+  enum CodingKeys: CodingKey { case type, verdict, header, streams, records, recordsNotListed }
 }
 
 extension DiskFacts {

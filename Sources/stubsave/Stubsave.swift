@@ -1,7 +1,6 @@
 import ArgumentParser
 
 /// The dom0 command line. Synchronous: an asynchronous main costs 7 to 11 ms at the start.
-@main
 struct Stubsave: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "stubsave",

@@ -25,7 +25,7 @@ struct VerifyCommand: ParsableCommand {
     help: ArgumentHelp(
       "Judge every fixture of DIRECTORY/manifest.json, and write the good ones again.",
       valueName: "directory"))
-  var replay: String?
+  var replay: PathArgument?
 
   @OptionGroup var judging: JudgingOptions
   @OptionGroup var output: OutputOptions
@@ -34,11 +34,14 @@ struct VerifyCommand: ParsableCommand {
     guard paths.isEmpty != (replay == nil) else {
       throw ValidationError("Give either paths or --replay.")
     }
+    guard replay == nil || !isNotDecoding else {
+      throw ValidationError("--replay decodes; it does not go with --no-decode.")
+    }
   }
 
   func run() throws {
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
-      if let replay { return try ReplayReport.run(replay, json: output.json) }
+      if let replay { return try ReplayReport.run(replay.path, json: output.json) }
       return try verify()
     }
   }

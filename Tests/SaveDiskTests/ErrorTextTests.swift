@@ -78,7 +78,7 @@ import Testing
     ),
     (
       DiskError(.corrupt, .commit, .recordCount, at: 4300, found: 2, expected: 3),
-      "corrupt: offset 4300, commit recordCount: found 2, expected or at most 3"
+      "corrupt: offset 4300, commit recordCount: found 2, expected 3"
     ),
   ])
   func `words`(error: DiskError, expected: String) {

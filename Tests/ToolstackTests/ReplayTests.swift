@@ -12,7 +12,7 @@ import Toolstack
 
 @Suite struct ReplayTests {
   @Test func `all fixtures are as recorded`() throws {
-    var replay = Replay(directory: Repository.fixtures.path)
+    var replay = try Replay(directory: #require(SystemPath(Repository.fixtures.path)))
     try replay.run()
     #expect(replay.differences.map(\.text) == [])
     #expect(replay.judged >= 500)
@@ -44,7 +44,7 @@ import Toolstack
     }
     try falsified.write(
       to: directory.appendingPathComponent("manifest.json"), atomically: true, encoding: .utf8)
-    var replay = Replay(directory: directory.path)
+    var replay = try Replay(directory: #require(SystemPath(directory.path)))
     try replay.run()
     #expect(replay.differences.count == 1)
     #expect(replay.differences.first?.text.hasPrefix(folder) == true)
@@ -52,7 +52,7 @@ import Toolstack
 
   @Test func `a manifest that cannot be read`() {
     #expect(throws: ToolError.self) {
-      var replay = Replay(directory: "/nonexistent")
+      var replay = try Replay(directory: #require(SystemPath("/nonexistent")))
       try replay.run()
     }
   }

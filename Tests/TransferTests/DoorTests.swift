@@ -101,6 +101,27 @@ import Transfer
     #expect(before == Array(entries[..<3]))
   }
 
+  @Test func `a flood of records is not listed without end`() throws {
+    let file = try MemoryFile()
+    var writer = DiskWriter(
+      header: DiskHeader.Parsed(new: testHeader()),
+      store: FileStore(FileDescriptor(borrowing: file.descriptor.number)), setting: .none,
+      writesHeader: true)
+    let record = RecordHeader(type: RecordType(number: 0x8000_0099))
+    let empty = [UInt8]()
+    for _ in 0..<66_000 { try writer.optionalRecord(like: record, body: empty.rawSpan) }
+    try writer.beginStream(.qemu)
+    try writer.endStream()
+    _ = try writer.commit()
+    let list = try MemoryFile()
+    let verdict = Door.open(
+      file.descriptor, task: .list, options: ReadOptions(),
+      output: DoorOutput(FileDescriptor(borrowing: list.descriptor.number)))
+    #expect(verdict.failure == nil)
+    #expect(verdict.facts.recordCount == 66_003 && verdict.facts.optionalRecords == 66_000)
+    #expect(verdict.outputBytes == 65_536 * UInt64(RecordEntry.byteCount))
+  }
+
   @Test func `codecs that are not accepted, and none at all`() throws {
     let text = [UInt8](String(repeating: "abc", count: 1000).utf8)
     let disk = try makeDisk(text, setting: .lz4)
@@ -139,13 +160,24 @@ import Transfer
       Issue.record("a used disk is called empty")
       return
     }
-    let header = try makeDisk([UInt8]()).prefix(4096)
-    let empty = try MemoryFile(header + [UInt8](repeating: 0, count: 4096))
-    guard case .empty(let parsed) = EmptyDisk.probe(empty.descriptor) else {
-      Issue.record("an empty disk is called used")
-      return
+    for (capacity, bytes) in [(0, 4096), (8192, 8192), (12_288, 12_288)] {
+      let header = testHeader(capacityBytes: UInt64(capacity))
+      let block = try makeDisk([UInt8](), header: header).prefix(4096)
+      let zeros = [UInt8](repeating: 0, count: bytes - 4096)
+      let empty = try MemoryFile(block + zeros)
+      guard case .empty(let parsed) = EmptyDisk.probe(empty.descriptor) else {
+        Issue.record("an empty disk is called used")
+        return
+      }
+      #expect(parsed.header == header)
+      // What is written to a file of another length could not be read again.
+      let longer = try MemoryFile(block + zeros + [UInt8](repeating: 0, count: 4096))
+      guard case .otherSize(let found, _) = EmptyDisk.probe(longer.descriptor) else {
+        Issue.record("a file of another length is called an empty disk")
+        return
+      }
+      #expect(found == UInt64(bytes) + 4096)
     }
-    #expect(parsed.header == testHeader())
     let text = try MemoryFile([UInt8]("hello".utf8))
     guard case .failed(.disk(let error)) = EmptyDisk.probe(text.descriptor) else {
       Issue.record("text is called a disk")

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,10 +24,15 @@ static inline int stubsave_errno(void) { return errno; }
 static inline int stubsave_openat(int dir, const char *path, int flags, mode_t mode) {
   return openat(dir, path, flags, mode);
 }
+// SIG_IGN is a cast in C, so not importable.
+void stubsave_ignore_signal(int signal);
+// The function, which Swift takes for the structure of the same name.
+int stubsave_flock(int fd, int operation);
 int stubsave_blkgetsize64(int fd, unsigned long long *bytes);
 
 // Want _GNU_SOURCE.
 int stubsave_memfd_create(const char *name);
 extern const int stubsave_O_TMPFILE;
+extern const int stubsave_O_PATH;
 
 #endif

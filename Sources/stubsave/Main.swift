@@ -1,0 +1,29 @@
+import ArgumentParser
+import SaveDisk
+import SystemIO
+
+/// The program's entry: arguments byte for byte in, printable ASCII out.
+@main
+enum Main {
+  static func main() {
+    StandardStreams.reserve()
+    var arguments: [String] = []
+    for index in 1..<max(Int(CommandLine.argc), 1) {
+      guard let argument = unsafe CommandLine.unsafeArgv[index] else { continue }
+      arguments.append(ArgumentText.encode(unsafe SystemPath(copying: argument).bytes))
+    }
+    do {
+      var command = try Stubsave.parseAsRoot(arguments)
+      try command.run()
+    } catch {
+      let code = Stubsave.exitCode(for: error)
+      // Empty for an exit code of our own, whose reason has been said.
+      let message = Stubsave.fullMessage(for: error)
+      if !message.isEmpty {
+        Console.print(message, toStandardError: code != .success)
+        if code != .success && arguments.contains("--json") { Console.report(code, message) }
+      }
+      Stubsave.exit(withError: code)
+    }
+  }
+}
