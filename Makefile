@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 
 # What the build needs, and what only the tests need.
 BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev
-TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 strace
+TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86
 PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
 # Statically linked Swift: the program runs where no Swift is installed.
@@ -69,9 +69,10 @@ test: test-release test-debug coverage test-formats test-qemu
 test-release: deps agent
 	$(SWIFT_TEST) -c release --scratch-path .build/test
 
-# Samples of the same, with the checks that a debug build adds; measures coverage.
-test-debug: deps agent
-	$(SWIFT_TEST) $(DEBUG)
+# Samples of the same, with the checks that a debug build adds; measures coverage. Without the command
+# line tests: programs that they kill leave half-written profiles, which llvm-profdata refuses.
+test-debug: deps
+	$(SWIFT_TEST) $(DEBUG) --skip CommandTests
 
 coverage:
 	$(PYTHON) Tests/coverage.py --target SaveDisk --at-least 95 \
