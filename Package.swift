@@ -74,7 +74,8 @@ let package = Package(
       dependencies: ["Toolstack", "Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "CommandTests", dependencies: ["stubsave", "stubsave-agent"], exclude: ["Golden"],
+      name: "CommandTests", dependencies: ["stubsave", "stubsave-agent", "TestSupport"],
+      exclude: ["Golden"],
       swiftSettings: strict),
   ]
 )

@@ -8,12 +8,9 @@ func write(to path: SystemPath) throws(AgentFailure) {
   let header: DiskHeader.Parsed
   let disk: FileDescriptor
   do throws(SystemError) {
-    disk = try FileDescriptor.open(path, .readWrite)
-  } catch {
-    throw AgentFailure(error, path)
-  }
-  do throws(SystemError) {
-    try disk.lockExclusively()
+    let opened = try FileDescriptor.open(path, .readWrite)
+    try opened.lockExclusively()
+    disk = opened
   } catch {
     throw AgentFailure(error, path)
   }

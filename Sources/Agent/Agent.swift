@@ -11,6 +11,7 @@ public func agentMain(
   _ argumentCount: Int32, _ arguments: UnsafePointer<UnsafePointer<CChar>?>
 ) -> Int32 {
   StandardStreams.reserve()
+  FileSizeLimit.becomesAnError()
   var paths: [SystemPath] = []
   for index in 1..<max(Int(argumentCount), 1) {
     if let argument = unsafe arguments[index] {

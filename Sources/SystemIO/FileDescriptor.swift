@@ -141,7 +141,7 @@ extension FileDescriptor {
     } catch {
       guard error.meansNoUnnamedFiles else { throw error }
     }
-    let name = try directory.appending(Names.temporary())
+    let name = try Names.temporary(in: directory)
     let file = try open(name, .createNew)
     try Names.remove(name)
     return file

@@ -9,7 +9,7 @@ extension FileDescriptor {
       digits.append(UInt8(ascii: "0") + UInt8(rest % 10))
       rest /= 10
     } while rest > 0
-    var bytes = [UInt8](StaticBytes.procSelf)
+    var bytes = StaticBytes.procSelf
     bytes.append(contentsOf: digits.reversed())
     guard let procPath = SystemPath(bytes: bytes) else { preconditionFailure() }
     try Syscalls.linkat(procPath, to: path)
@@ -24,27 +24,19 @@ extension SystemError {
   }
 }
 
-extension SystemPath {
-  /// This directory's entry `name`.
-  public func appending(_ name: [UInt8]) -> SystemPath {
-    SystemPath(bytes: [UInt8](bytes) + [UInt8(ascii: "/")] + name) ?? self
-  }
-}
-
 /// Changes of names in the file system.
 public enum Names {
-  /// ".stubsave-" and 16 random digits.
-  public static func temporary() throws(SystemError) -> [UInt8] {
-    let prefix: StaticString = ".stubsave-"
-    var name = unsafe [UInt8](
-      UnsafeBufferPointer(start: prefix.utf8Start, count: prefix.utf8CodeUnitCount))
+  /// A name in `directory` that nobody has: ".stubsave-" and 16 random digits.
+  public static func temporary(in directory: SystemPath) throws(SystemError) -> SystemPath {
+    var name = StaticBytes.temporaryPrefix
     var word = try Randomness.words().0
     for _ in 0..<16 {
       let digit = UInt8(word & 15)
       name.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
       word >>= 4
     }
-    return name
+    guard let path = directory.appending(name) else { preconditionFailure() }
+    return path
   }
 
   /// Atomically, also over an existing file.
@@ -68,9 +60,10 @@ public enum Names {
 }
 
 private enum StaticBytes {
-  /// "/proc/self/fd/"
-  static var procSelf: [UInt8] {
-    let text: StaticString = "/proc/self/fd/"
-    return unsafe [UInt8](UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+  static var procSelf: [UInt8] { bytes("/proc/self/fd/") }
+  static var temporaryPrefix: [UInt8] { bytes(".stubsave-") }
+
+  private static func bytes(_ text: StaticString) -> [UInt8] {
+    unsafe [UInt8](UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
   }
 }

@@ -8,8 +8,6 @@ public enum StandardStreams {
   /// that is to be written to it, or a state would be "delivered" into a file in memory. What is
   /// put there can be neither read nor written: that ends in EBADF, as for a closed one.
   public static func reserve() {
-    // A file size limit (ulimit -f) is then an error like any other, EFBIG.
-    stubsave_ignore_signal(SIGXFSZ)
     guard let root = SystemPath(bytes: [UInt8(ascii: "/")]) else { return }
     for number in Int32(0)...2 {
       do throws(SystemError) {
@@ -23,14 +21,9 @@ public enum StandardStreams {
   }
 }
 
-/// The environment, byte for byte.
-public enum Environment {
-  /// The value of a variable; nil if it is not set, or empty.
-  public static func path(_ name: StaticString) -> SystemPath? {
-    name.withUTF8Buffer { buffer -> SystemPath? in
-      let name = unsafe UnsafeRawPointer(buffer.baseAddress!).assumingMemoryBound(to: CChar.self)
-      guard let value = unsafe getenv(name), unsafe value.pointee != 0 else { return nil }
-      return unsafe SystemPath(copying: value)
-    }
-  }
+/// The limit on the size of files (ulimit -f).
+public enum FileSizeLimit {
+  /// Makes going over it an error like any other, EFBIG, which can be cleaned up after; else a
+  /// signal ends the process.
+  public static func becomesAnError() { stubsave_ignore_signal(SIGXFSZ) }
 }

@@ -37,6 +37,11 @@ public struct SystemPath: Sendable {
     return (SystemPath(unchecked: directory), SystemPath(unchecked: [UInt8](bytes[(slash + 1)...])))
   }
 
+  /// This directory's entry `name`; nil if that has a NUL in it.
+  public func appending(_ name: [UInt8]) -> SystemPath? {
+    SystemPath(bytes: [UInt8](bytes) + [UInt8(ascii: "/")] + name)
+  }
+
   private init(unchecked bytes: [UInt8]) { nullTerminated = bytes + [0] }
 
   func withCString<R>(_ body: (UnsafePointer<CChar>) -> R) -> R {

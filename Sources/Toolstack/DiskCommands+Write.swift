@@ -67,13 +67,13 @@ extension DiskCommands {
     case .otherSize(let found, let capacity):
       throw ToolError(.wouldDestroy, path) {
         $0.appendOtherSize(foundBytes: found, capacityBytes: capacity)
-        $0.append("; --force replaces a file")
+        if kind == .regular { $0.append("; --force replaces a file") }
       }
     case .failed(.disk(let error)):
       throw ToolError(.wouldDestroy, path) {
         $0.append("is no empty save disk (")
         error.describe(into: &$0)
-        $0.append("); --force replaces a file")
+        $0.append(kind == .regular ? "); --force replaces a file" : ")")
       }
     case .failed(let failure): throw ToolError(failure, path)
     }

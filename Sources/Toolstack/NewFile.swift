@@ -28,7 +28,7 @@ public struct NewFile: ~Copyable {
         guard error.meansNoUnnamedFiles else { throw error }
       }
     }
-    let name = try directory.appending(Names.temporary())
+    let name = try Names.temporary(in: directory)
     descriptor = try FileDescriptor.open(name, .createNew)
     neighbour = name
   }
@@ -58,7 +58,7 @@ public struct NewFile: ~Copyable {
       if let neighbour {
         name = neighbour
       } else {
-        name = try directory.appending(Names.temporary())
+        name = try Names.temporary(in: directory)
         try descriptor.link(to: name)
         neighbour = name
       }

@@ -16,18 +16,25 @@ public struct Replay: Sendable {
 
   public init(directory: SystemPath) { self.directory = directory }
 
-  /// A manifest is some 300 KB; this only keeps a mistaken path from filling memory.
-  private static let maxManifestBytes: UInt64 = 64 << 20
+  /// The largest fixture has some 130 KB, the manifest 300; this only keeps a mistaken path from
+  /// filling memory.
+  private static let maxFileBytes: UInt64 = 64 << 20
 
   /// - Throws: `ToolError` if the manifest cannot be read.
   public mutating func run() throws(ToolError) {
-    let manifest = try readManifest()
-    for fixture in manifest.fixtures {
+    for fixture in try readManifest().fixtures {
       judged += 1
-      if let difference = judge(fixture) {
+      guard let path = directory.appending([UInt8](fixture.file.utf8)),
+        let options = options(fixture)
+      else {
+        note(fixture, "the manifest's entry cannot be used")
+        continue
+      }
+      let judgement = DiskCommands.verify(path, options: options)
+      if let difference = difference(fixture, judgement) {
         note(fixture, difference)
-      } else if fixture.write != nil {
-        if let difference = rewrite(fixture) {
+      } else if let write = fixture.write {
+        if let difference = rewrite(path, judgement, options, write) {
           note(fixture, difference)
         } else {
           rewritten += 1
@@ -45,9 +52,11 @@ public struct Replay: Sendable {
   }
 
   private func readManifest() throws(ToolError) -> Manifest {
-    let path = path("manifest.json")
+    guard let path = directory.appending([UInt8]("manifest.json".utf8)) else {
+      preconditionFailure()
+    }
     let bytes = try attempt(path) { () throws(SystemError) in
-      try FileDescriptor.open(path, .read).wholeFile(maxBytes: Replay.maxManifestBytes)
+      try FileDescriptor.open(path, .read).wholeFile(maxBytes: Replay.maxFileBytes)
     }
     do {
       return try JSONDecoder().decode(Manifest.self, from: Data(bytes))
@@ -58,8 +67,6 @@ public struct Replay: Sendable {
       }
     }
   }
-
-  private func path(_ file: String) -> SystemPath { directory.appending([UInt8](file.utf8)) }
 
   private func options(_ fixture: Manifest.Fixture) -> ReadOptions? {
     var options = ReadOptions()
@@ -74,16 +81,11 @@ public struct Replay: Sendable {
   }
 
   /// What differs from the manifest, or nil.
-  private func judge(_ fixture: Manifest.Fixture) -> String? {
-    let path = path(fixture.file)
-    guard let options = options(fixture) else {
-      return "the manifest's entry cannot be used"
-    }
-    let judgement = DiskCommands.verify(path, options: options)
+  private func difference(_ fixture: Manifest.Fixture, _ judgement: Judgement) -> String? {
     guard let verdict = judgement.verdict else { return "cannot be read" }
     guard verdict.facts.inputBytes == fixture.bytes else { return "has another length" }
     switch verdict.failure {
-    case nil: return judgeGood(fixture, verdict.facts)
+    case nil: return differenceOfGood(fixture, verdict.facts)
     case .disk(let error)?:
       if error.verdict.rawValue == fixture.exitCode
         && "\(error.verdict.word)" == fixture.verdict
@@ -94,12 +96,12 @@ public struct Replay: Sendable {
       }
       var text = PlainText()
       error.describe(into: &text)
-      return "found " + String(decoding: text.bytes, as: UTF8.self)
+      return "found " + text.text
     default: return "cannot be read"
     }
   }
 
-  private func judgeGood(_ fixture: Manifest.Fixture, _ facts: DiskFacts) -> String? {
+  private func differenceOfGood(_ fixture: Manifest.Fixture, _ facts: DiskFacts) -> String? {
     guard fixture.exitCode == 0, let streams = fixture.streams else { return "found good" }
     guard facts.diskBytes == fixture.diskBytes else { return "the disk has another length" }
     guard streams.count == facts.finishedStreams else { return "another number of streams" }
@@ -113,42 +115,28 @@ public struct Replay: Sendable {
     return nil
   }
 
-  /// Why the fixture is not written again to the same bytes, or nil.
-  private func rewrite(_ fixture: Manifest.Fixture) -> String? {
-    let path = path(fixture.file)
-    guard let options = options(fixture),
-      let setting = CodecSetting(name: fixture.write?.codec ?? "")
+  /// Why a good fixture is not written again to the same bytes, or nil.
+  private func rewrite(
+    _ path: SystemPath, _ judgement: Judgement, _ options: ReadOptions, _ write: Manifest.Write
+  ) -> String? {
+    guard let facts = judgement.verdict?.facts, let header = facts.header,
+      let setting = CodecSetting(name: write.codec)
     else { return "the manifest's entry cannot be used" }
     do {
       let input = try FileDescriptor.open(path, .read)
-      guard case .good(let header, let bytes) = try Replay.header(of: input) else {
-        return "has no good header"
-      }
       let output = try FileDescriptor.inMemory()
       var sink = RewriteSink(
         header: header, setting: setting, output: FileDescriptor(borrowing: output.number))
+      // Not through the door: a fixture is the project's own.
       var walk = try DiskWalk(input, options: options)
       try walk.run(&sink)
-      if sink.failure != nil { return "could not be written again" }
-      let same = try input.hasSameBytes(as: output, count: min(bytes, walk.facts.diskBytes))
-      let length = try output.status().bytes
-      return same && length == walk.facts.diskBytes ? nil : "is written again to other bytes"
+      let original = try input.wholeFile(maxBytes: Replay.maxFileBytes)
+      let again = try output.wholeFile(maxBytes: Replay.maxFileBytes)
+      let isSame = again.elementsEqual(original.prefix(Int(facts.diskBytes)))
+      return isSame ? nil : "is written again to other bytes"
     } catch {
       return "could not be written again: \(error)"
     }
-  }
-
-  private enum Header {
-    case good(DiskHeader.Parsed, inputBytes: UInt64)
-    case none
-  }
-
-  private static func header(of input: borrowing FileDescriptor) throws -> Header {
-    var buffer = AlignedBuffer(byteCount: Layout.blockBytes)
-    var block = buffer.mutableBytes(0..<Layout.blockBytes)
-    guard try input.read(into: &block, from: 0, at: 0) == Layout.blockBytes else { return .none }
-    let header = try DiskHeader.parse(buffer.bytes(0..<Layout.blockBytes))
-    return .good(header, inputBytes: try input.status().bytes)
   }
 }
 
@@ -166,30 +154,5 @@ extension FileDescriptor {
       for index in 0..<fetched { bytes.append(buffer.bytes(0..<fetched).byte(at: index)) }
     }
     return bytes
-  }
-
-  /// Compares the first `count` bytes of two files.
-  fileprivate func hasSameBytes(
-    as other: borrowing FileDescriptor, count: UInt64
-  ) throws(SystemError) -> Bool {
-    let pieceBytes = 65_536
-    var left = AlignedBuffer(byteCount: pieceBytes)
-    var right = AlignedBuffer(byteCount: pieceBytes)
-    var done: UInt64 = 0
-    while done < count {
-      let wanted = Int(min(count - done, UInt64(pieceBytes)))
-      var leftPiece = left.mutableBytes(0..<wanted)
-      let leftCount = try read(into: &leftPiece, from: 0, at: done)
-      var rightPiece = right.mutableBytes(0..<wanted)
-      let rightCount = try other.read(into: &rightPiece, from: 0, at: done)
-      // Regular files and memory give what is asked for, or are too short.
-      guard leftCount == wanted && rightCount == wanted else { return false }
-      for index in 0..<wanted
-      where left.bytes(0..<wanted).byte(at: index) != right.bytes(0..<wanted).byte(at: index) {
-        return false
-      }
-      done += UInt64(wanted)
-    }
-    return true
   }
 }

@@ -7,7 +7,6 @@ import Transfer
 /// ordinary writer, optional records copied to where they were.
 struct RewriteSink: LogSink, ~Copyable {
   private var writer: DiskWriter<FileStore>
-  private(set) var failure: WriteError?
 
   init(header: DiskHeader.Parsed, setting: CodecSetting, output: consuming FileDescriptor) {
     writer = DiskWriter(
@@ -38,9 +37,9 @@ struct RewriteSink: LogSink, ~Copyable {
     do throws(WriteError) { _ = try writer.commit() } catch { throw stop(error) }
   }
 
-  /// Keeps the reason; the walk only learns that it is to end.
-  private mutating func stop(_ error: WriteError) -> SystemError {
-    failure = error
-    return SystemError(.write, errno: Errno.ioError)
+  /// A sink's error is one of the system; what the writer says is only that it will not.
+  private func stop(_ error: WriteError) -> SystemError {
+    if case .store(let error) = error { return error }
+    return SystemError(.write, errno: Errno.invalid)
   }
 }

@@ -21,7 +21,7 @@ enum Console {
   static func print(_ message: String, toStandardError: Bool) {
     var text = PlainText()
     for line in message.split(separator: "\n", omittingEmptySubsequences: false) {
-      // Not the escapes' own backslash: help has none.
+      // Escapes a backslash as well, which no message of the parser's own has.
       text.append(escaping: ArgumentText.decode(String(line)), maxBytes: .max)
       text.append("\n")
     }

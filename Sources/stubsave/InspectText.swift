@@ -22,8 +22,8 @@ enum InspectText {
       lines.append("records")
       lines.append("      offset  seq  stream  type           codec  stored -> raw bytes")
       lines += records.map(recordLine)
-      let all = judgement.verdict?.facts.recordCount ?? 0
-      if all > records.count { lines.append("  ... and \(all - UInt64(records.count)) more") }
+      let more = judgement.recordsBeyond(records)
+      if more > 0 { lines.append("  ... and \(more) more") }
     }
     if let reason = judgement.reason { lines.append("then: \(reason.text)") }
     return lines

@@ -7,6 +7,7 @@ import SystemIO
 enum Main {
   static func main() {
     StandardStreams.reserve()
+    FileSizeLimit.becomesAnError()
     var arguments: [String] = []
     for index in 1..<max(Int(CommandLine.argc), 1) {
       guard let argument = unsafe CommandLine.unsafeArgv[index] else { continue }

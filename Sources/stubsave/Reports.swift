@@ -110,7 +110,7 @@ struct InspectReport: Encodable {
   /// Streams that have ended, also of a disk that is not good.
   let streams: [StreamReport]
   let records: [RecordReport]
-  /// Records beyond the 65536 that are listed.
+  /// The door lists so many at most (`DoorTask.list`).
   let recordsNotListed: UInt64
 
   init(_ judgement: Judgement, _ records: [RecordEntry]) {
@@ -118,8 +118,7 @@ struct InspectReport: Encodable {
     header = judgement.verdict?.facts.header.map { HeaderReport($0.header) }
     streams = judgement.verdict?.facts.streamReports ?? []
     self.records = records.map(RecordReport.init)
-    recordsNotListed =
-      (judgement.verdict?.facts.recordCount ?? 0) - UInt64(min(records.count, 65_536))
+    recordsNotListed = judgement.recordsBeyond(records)
   }
 
   enum CodingKeys: CodingKey { case type, verdict, header, streams, records, recordsNotListed }
@@ -132,6 +131,11 @@ extension DiskFacts {
 }
 
 extension Judgement {
+  /// Accepted records beyond those that the door has listed.
+  func recordsBeyond(_ listed: [RecordEntry]) -> UInt64 {
+    (verdict?.facts.recordCount ?? 0) - UInt64(listed.count)
+  }
+
   /// What the disk said, if it could be asked.
   var diskError: DiskError? {
     if case .disk(let error)? = verdict?.failure { return error }

@@ -8,7 +8,7 @@ import Testing
 // - what is also built as Embedded Swift imports neither Foundation nor Glibc, and the format module
 //   imports no system at all;
 // - only SystemIO sees the system's C module; C is a shim, nowhere more;
-// - files stay small, and the names in the field's own style.
+// - files stay small.
 
 @Suite struct ArrowTests {
   /// Allowed arrows, modules of this package only. Test targets may see everything.
@@ -115,7 +115,7 @@ import Testing
     #expect(!manifest.contains("from: \""), "dependencies are pinned exactly")
   }
 
-  @Test func `files are small and lines are short`() throws {
+  @Test func `files are small`() throws {
     for folder in ["Sources", "Tests"] {
       let root = Repository.root.appendingPathComponent(folder)
       let all = FileManager.default.enumerator(at: root, includingPropertiesForKeys: nil)

@@ -5,6 +5,7 @@
 // - a state that does not fit leaves an abort record, never a good disk.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.fewAtOnce, .timeLimit(.minutes(5)))

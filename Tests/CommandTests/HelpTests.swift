@@ -5,6 +5,7 @@
 // - a command line that is wrong ends with 64, prints nothing on standard output and makes nothing.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.fewAtOnce, .timeLimit(.minutes(5)))

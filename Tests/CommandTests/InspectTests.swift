@@ -5,6 +5,7 @@
 // - text and JSON say the same.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.fewAtOnce, .timeLimit(.minutes(5)))

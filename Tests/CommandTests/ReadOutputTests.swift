@@ -5,6 +5,7 @@
 // - an output that takes nothing is an error (11), and one that stops taking ends the program.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.fewAtOnce, .timeLimit(.minutes(5)))

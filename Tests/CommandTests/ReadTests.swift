@@ -6,6 +6,7 @@
 // - states over 16 MiB wait in an unlinked file in $TMPDIR, of which nothing stays.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.fewAtOnce, .timeLimit(.minutes(5)))

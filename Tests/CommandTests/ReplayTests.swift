@@ -4,6 +4,7 @@
 // - whatever of a manifest is made wrong is found, by the name of just that fixture.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.fewAtOnce, .timeLimit(.minutes(5)))

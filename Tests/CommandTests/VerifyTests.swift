@@ -6,6 +6,7 @@
 // - --no-decode leaves out just what only decoding can find.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.fewAtOnce, .timeLimit(.minutes(5)))

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// An empty directory for one test, in which it runs the programs; gone afterwards.
@@ -67,12 +68,7 @@ final class Workbench: Sendable {
   }
 }
 
-/// Files of the repository.
-enum Repository {
-  static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-    .deletingLastPathComponent().deletingLastPathComponent()
-  static let fixtures = root.appendingPathComponent("fixtures", isDirectory: true)
-
+extension Repository {
   /// A path from `fixtures/` on, made absolute.
   static func fixture(_ file: String) -> String { fixtureURL(file).path }
 
@@ -109,18 +105,8 @@ enum States {
     return data.prefix(count)
   }
 
-  /// 256 KiB of SplitMix64.
   private static let block: Data = {
-    var state: UInt64 = 0x5374_7562_5361_7665
-    var bytes: [UInt8] = []
-    for _ in 0..<32_768 {
-      state &+= 0x9E37_79B9_7F4A_7C15
-      var word = state
-      word = (word ^ (word >> 30)) &* 0xBF58_476D_1CE4_E5B9
-      word = (word ^ (word >> 27)) &* 0x94D0_49BB_1331_11EB
-      word ^= word >> 31
-      for shift in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: word >> (8 * UInt64(shift)))) }
-    }
-    return Data(bytes)
+    var generator = SeededGenerator(seed: 0x5374_7562_5361_7665)
+    return Data(generator.bytes(262_144))
   }()
 }

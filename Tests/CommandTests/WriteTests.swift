@@ -8,6 +8,7 @@
 // - whatever `write` calls written, `verify` calls good.
 
 import Foundation
+import TestSupport
 import Testing
 
 @Suite(.fewAtOnce, .timeLimit(.minutes(5)))
