@@ -5,7 +5,7 @@ SWIFT ?= swift
 PYTHON ?= /usr/bin/python3
 
 # What the build needs, and what only the tests need.
-BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev
+BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev
 TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86
 PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
 

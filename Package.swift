@@ -37,18 +37,30 @@ let package = Package(
     .target(
       name: "Transfer", dependencies: ["SaveDisk", "Codecs", "SystemIO"], swiftSettings: strict),
     .target(
+      name: "QEMUMonitor", dependencies: ["SaveDisk", "SystemIO"], swiftSettings: strict),
+    .target(
       name: "Agent", dependencies: ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
       swiftSettings: strict),
     .executableTarget(name: "stubsave-agent", dependencies: ["Agent"]),
 
     // dom0 only.
+    .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
     .target(
-      name: "Toolstack", dependencies: ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
+      name: "BlockProbe", dependencies: ["CBlkid", "SaveDisk", "SystemIO"],
+      swiftSettings: strict),
+    .target(
+      name: "QEMUState", dependencies: ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
+      swiftSettings: strict),
+    .target(
+      name: "Toolstack",
+      dependencies: [
+        "Transfer", "QEMUMonitor", "QEMUState", "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
+      ],
       swiftSettings: strict),
     .executableTarget(
       name: "stubsave",
       dependencies: [
-        "Toolstack", "Transfer", "SaveDisk", "Codecs", "SystemIO",
+        "Toolstack", "Transfer", "QEMUMonitor", "QEMUState", "SaveDisk", "Codecs", "SystemIO",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -68,6 +80,17 @@ let package = Package(
     .testTarget(
       name: "TransferTests",
       dependencies: ["Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "SystemIOTests", dependencies: ["SystemIO", "SaveDisk", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "QEMUMonitorTests",
+      dependencies: ["QEMUMonitor", "SystemIO", "SaveDisk", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "QEMUStateTests",
+      dependencies: ["QEMUState", "Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "ToolstackTests",

@@ -1,20 +1,133 @@
 #define _GNU_SOURCE 1
-#include <fcntl.h>
+#include "CSystem.h"
+
 #include <linux/fs.h>
+#include <linux/loop.h>
+#include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-
-#include "CSystem.h"
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
 
 const int stubsave_O_TMPFILE = O_TMPFILE;
 const int stubsave_O_PATH = O_PATH;
-
-int stubsave_blkgetsize64(int fd, unsigned long long *bytes) {
-  return ioctl(fd, BLKGETSIZE64, bytes);
-}
+const int stubsave_O_DIRECT = O_DIRECT;
 
 void stubsave_ignore_signal(int number) { signal(number, SIG_IGN); }
 
 int stubsave_memfd_create(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 
 int stubsave_flock(int fd, int operation) { return flock(fd, operation); }
+
+int stubsave_blkgetsize64(int fd, unsigned long long *bytes) {
+  return ioctl(fd, BLKGETSIZE64, bytes);
+}
+int stubsave_blksszget(int fd, int *bytes) { return ioctl(fd, BLKSSZGET, bytes); }
+int stubsave_blkroget(int fd, int *is_read_only) { return ioctl(fd, BLKROGET, is_read_only); }
+int stubsave_blkzeroout(int fd, const unsigned long long range[2]) {
+  return ioctl(fd, BLKZEROOUT, range);
+}
+
+int stubsave_loop_get_free(int control) { return ioctl(control, LOOP_CTL_GET_FREE); }
+int stubsave_loop_configure(int loop, int backing, unsigned int block_bytes) {
+  struct loop_config config = {
+      .fd = (unsigned)backing, .block_size = block_bytes, .info.lo_flags = LO_FLAGS_AUTOCLEAR};
+  return ioctl(loop, LOOP_CONFIGURE, &config);
+}
+
+int stubsave_ofd_lock(int fd) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  return fcntl(fd, F_OFD_SETLK, &lock);
+}
+int stubsave_set_read_lease(int fd, int is_set) {
+  return fcntl(fd, F_SETLEASE, is_set ? F_RDLCK : F_UNLCK);
+}
+
+// linux/mount.h cannot be included beside sys/mount.h of every libc; the numbers are its own.
+enum { FS_CLOEXEC = 1, FS_SET_STRING = 1, FS_CMD_CREATE = 6, MOUNT_NOSUID_NODEV_NOEXEC = 2 | 4 | 8 };
+int stubsave_fsopen_tmpfs(void) { return (int)syscall(SYS_fsopen, "tmpfs", FS_CLOEXEC); }
+int stubsave_fsconfig_string(int fs, const char *key, const char *value) {
+  return (int)syscall(SYS_fsconfig, fs, FS_SET_STRING, key, value, 0);
+}
+int stubsave_fsconfig_create(int fs) {
+  return (int)syscall(SYS_fsconfig, fs, FS_CMD_CREATE, NULL, NULL, 0);
+}
+int stubsave_fsmount(int fs) {
+  return (int)syscall(SYS_fsmount, fs, FS_CLOEXEC, MOUNT_NOSUID_NODEV_NOEXEC);
+}
+
+int stubsave_socket(void) {
+  return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+const size_t stubsave_max_socket_path = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
+int stubsave_connect(int fd, const char *path, size_t length) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if (length > stubsave_max_socket_path) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  memcpy(address.sun_path, path, length);
+  return connect(fd, (struct sockaddr *)&address, sizeof address);
+}
+ssize_t stubsave_send(int fd, const void *bytes, size_t count, int passed) {
+  struct iovec vector = {.iov_base = (void *)bytes, .iov_len = count};
+  struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+  union {
+    char bytes[CMSG_SPACE(sizeof passed)];
+    struct cmsghdr aligned;
+  } control;
+  if (passed >= 0) {
+    memset(&control, 0, sizeof control);
+    message.msg_control = control.bytes;
+    message.msg_controllen = sizeof control.bytes;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof passed);
+    memcpy(CMSG_DATA(header), &passed, sizeof passed);
+  }
+  return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+// Without those that are ignored: a signal that is held back is kept even then, and would show.
+static void set_of_ending_signals(sigset_t *set) {
+  static const int numbers[] = {SIGHUP, SIGINT, SIGTERM};
+  sigemptyset(set);
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    struct sigaction action;
+    if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+      sigaddset(set, numbers[i]);
+  }
+}
+int stubsave_hold_ending_signals(int is_held) {
+  sigset_t set;
+  set_of_ending_signals(&set);
+  return sigprocmask(is_held ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+int stubsave_ending_signals_descriptor(void) {
+  sigset_t set;
+  set_of_ending_signals(&set);
+  return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static __thread struct {
+  int is_on, call, error, is_persistent;
+  long skip, calls;
+} fault = {0};
+void stubsave_set_fault(int call, long skip, int error, int is_persistent) {
+  fault.is_on = error != 0;
+  fault.call = call;
+  fault.error = error;
+  fault.is_persistent = is_persistent;
+  fault.skip = skip;
+  fault.calls = 0;
+}
+long stubsave_fault_calls(void) { return fault.calls; }
+int stubsave_fault(int call) {
+  if (!fault.is_on || (fault.call != -1 && fault.call != call)) return 0;
+  long index = fault.calls++;
+  return index == fault.skip || (index > fault.skip && fault.is_persistent) ? fault.error : 0;
+}

@@ -30,10 +30,14 @@
   }
 
   /// Moves the bytes of `range` to the front.
-  public mutating func moveToFront(_ range: Range<Int>) {
+  public mutating func moveToFront(_ range: Range<Int>) { move(range, to: 0) }
+
+  /// Moves the bytes of `range` to `start`; the two may overlap.
+  public mutating func move(_ range: Range<Int>, to start: Int) {
     precondition(range.lowerBound >= 0 && range.upperBound <= byteCount)
-    if range.isEmpty || range.lowerBound == 0 { return }
-    unsafe UnsafeMutableRawBufferPointer(rebasing: storage[0..<range.count])
+    precondition(start >= 0 && start <= byteCount - range.count)
+    if range.isEmpty || range.lowerBound == start { return }
+    unsafe UnsafeMutableRawBufferPointer(rebasing: storage[start..<start + range.count])
       .copyMemory(from: UnsafeRawBufferPointer(rebasing: storage[range]))
   }
 }

@@ -15,6 +15,8 @@ public struct SystemError: Error, Equatable, Sendable, BitwiseCopyable {
 public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case open, stat, fstat, read, pread, write, pwrite, fsync, ftruncate, fallocate
   case linkat, unlinkat, renameat, memfdCreate, getrandom, ioctl, flock
+  case lock, lease, fsopen, fsconfig, fsmount, socket, connect, send, poll, signalMask, signalfd
+  case seek
 
   public var name: StaticString {
     switch self {
@@ -35,6 +37,18 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .getrandom: "getrandom"
     case .ioctl: "ioctl"
     case .flock: "flock"
+    case .lock: "fcntl(F_OFD_SETLK)"
+    case .lease: "fcntl(F_SETLEASE)"
+    case .fsopen: "fsopen"
+    case .fsconfig: "fsconfig"
+    case .fsmount: "fsmount"
+    case .socket: "socket"
+    case .connect: "connect"
+    case .send: "sendmsg"
+    case .poll: "poll"
+    case .signalMask: "sigprocmask"
+    case .signalfd: "signalfd"
+    case .seek: "lseek"
     }
   }
 }
@@ -57,4 +71,12 @@ public enum Errno {
   public static let readOnlyFileSystem = EROFS
   public static let loop = ELOOP
   public static let notSupported = EOPNOTSUPP
+  public static let connectionRefused = ECONNREFUSED
+  public static let connectionReset = ECONNRESET
+  public static let brokenPipe = EPIPE
+  public static let nameTooLong = ENAMETOOLONG
+  public static let noDevice = ENXIO
+  public static let noSystemCall = ENOSYS
+  public static let noSuchDevice = ENODEV
+  public static let fileTooLarge = EFBIG
 }

@@ -2,20 +2,64 @@ extension FileDescriptor {
   /// Bytes copied in one piece.
   private static let pieceBytes = 262_144
 
-  /// Copies the first `bytes` of this file to where `target` stands. A file that is shorter is an
-  /// error (EIO).
+  /// What fits into a pipe at once if poll(2) calls it writable (pipe(7), PIPE_BUF).
+  private static let pipeBytes = 4096
+
+  /// Copies `bytes` bytes of this file, from `offset` on, to where `target` stands. A file that is
+  /// shorter is an error (EIO).
+  ///
+  /// - Parameter signals: the number of `EndingSignals`: once one has come in, no more is written
+  ///   (EINTR), also while a pipe is full. Nil if signals are not held back.
   public func copy(
-    bytes: UInt64, to target: borrowing FileDescriptor
+    from offset: UInt64 = 0, bytes: UInt64, to target: borrowing FileDescriptor,
+    heeding signals: Int32? = nil
   ) throws(SystemError) {
-    var buffer = AlignedBuffer(byteCount: FileDescriptor.pieceBytes)
+    // Page-aligned and in whole pieces, so that O_DIRECT can read what is a multiple of sectors.
+    var buffer = AlignedBuffer(
+      byteCount: Int(min(max(bytes, 1), UInt64(FileDescriptor.pieceBytes))))
     var done: UInt64 = 0
     while done < bytes {
       let wanted = Int(min(bytes - done, UInt64(FileDescriptor.pieceBytes)))
       var piece = buffer.mutableBytes(0..<wanted)
-      let count = try read(into: &piece, from: 0, at: done)
+      let count = try read(into: &piece, from: 0, at: offset + done)
       if count == 0 { throw SystemError(.pread, errno: Errno.ioError) }
-      try target.writeAll(buffer.bytes(0..<count))
+      if let signals {
+        try FileDescriptor.write(buffer, count, to: target.number, heeding: signals)
+      } else {
+        try target.writeAll(buffer.bytes(0..<count))
+      }
       done += UInt64(count)
     }
+  }
+
+  private static func write(
+    _ buffer: borrowing AlignedBuffer, _ count: Int, to number: Int32, heeding signals: Int32
+  ) throws(SystemError) {
+    var done = 0
+    while done < count {
+      let ready = try Syscalls.poll(
+        number, events: Syscalls.writable, signals, timeoutMilliseconds: -1)
+      if ready.second { throw SystemError(.write, errno: Errno.interrupted) }
+      if !ready.first { continue }
+      let end = min(done + pipeBytes, count)
+      try FileDescriptor(borrowing: number).writeAll(buffer.bytes(done..<end))
+      done = end
+    }
+  }
+
+  /// The first `count` bytes of this file. A file that is shorter is an error (EIO).
+  ///
+  /// - Parameter count: bounded by the caller before.
+  public func bytes(count: UInt64) throws(SystemError) -> [UInt8] {
+    var bytes: [UInt8] = []
+    var buffer = AlignedBuffer(byteCount: FileDescriptor.pieceBytes)
+    while UInt64(bytes.count) < count {
+      let wanted = Int(min(count - UInt64(bytes.count), UInt64(FileDescriptor.pieceBytes)))
+      var piece = buffer.mutableBytes(0..<wanted)
+      let fetched = try read(into: &piece, from: 0, at: UInt64(bytes.count))
+      if fetched == 0 { throw SystemError(.pread, errno: Errno.ioError) }
+      unsafe buffer.bytes(0..<fetched).withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
+    }
+    return bytes
   }
 }

@@ -82,8 +82,12 @@ public struct FileDescriptor: ~Copyable {
   /// that succeeds proves nothing (fsync(2)).
   public func flush() throws(SystemError) { try Syscalls.fsync(number) }
 
-  /// Keeps other writers out until this is closed; EWOULDBLOCK if there is one already.
+  /// Keeps other writers out until this is closed, by flock(2) and by a lock of the open file
+  /// description (fcntl(2), as QEMU locks its images); EWOULDBLOCK if somebody has one already.
   public func lockExclusively() throws(SystemError) { try Syscalls.lockExclusively(number) }
+
+  /// The next `read` or `writeAll` without an offset is at the start.
+  public func rewind() throws(SystemError) { try Syscalls.seekToStart(number) }
 
   public func truncate(to bytes: UInt64) throws(SystemError) {
     try Syscalls.ftruncate(number, to: bytes)
@@ -104,6 +108,13 @@ extension FileDescriptor {
     case createNew
     /// Writes into something that exists and is no regular file, such as a FIFO.
     case writeExisting
+    /// A block device past the page cache: every transfer in whole sectors, from and to memory
+    /// that is aligned.
+    case readWriteDirect
+    /// The same, while nobody has it mounted or in another exclusive use (EBUSY).
+    case readWriteDirectExclusive
+    /// A block device past the page cache, for reading.
+    case readDirect
   }
 
   public static func open(_ path: SystemPath, _ mode: Mode) throws(SystemError) -> FileDescriptor {
@@ -113,6 +124,9 @@ extension FileDescriptor {
     case .readWrite: flags = O_RDWR
     case .createNew: flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW
     case .writeExisting: flags = O_WRONLY
+    case .readWriteDirect: flags = O_RDWR | stubsave_O_DIRECT
+    case .readWriteDirectExclusive: flags = O_RDWR | O_EXCL | stubsave_O_DIRECT
+    case .readDirect: flags = O_RDONLY | stubsave_O_DIRECT
     }
     return FileDescriptor(
       owning: try Syscalls.openat(
@@ -145,6 +159,14 @@ extension FileDescriptor {
     let file = try open(name, .createNew)
     try Names.remove(name)
     return file
+  }
+
+  /// The same file, opened anew for writing only, at offset 0. Needs /proc.
+  public func reopenedForWriting() throws(SystemError) -> FileDescriptor {
+    FileDescriptor(
+      owning: try Syscalls.openat(
+        AT_FDCWD, SystemPath(word: "/proc/self/fd/", number: UInt64(number)),
+        O_WRONLY | O_CLOEXEC, mode: 0))
   }
 
   /// A file in memory, that nobody else can open.

@@ -12,6 +12,8 @@ public struct FileStatus: Sendable {
   /// Device and inode, the file's identity.
   public let device: UInt64
   public let inode: UInt64
+  /// Which device a device file stands for, as "major:minor" has it; 0:0 of anything else.
+  public let majorMinor: (major: UInt32, minor: UInt32)
 
   /// The same file, under whatever name.
   public func isSameFile(as other: FileStatus) -> Bool {
@@ -43,6 +45,12 @@ public struct FileStatus: Sendable {
     }
     device = UInt64(status.st_dev)
     inode = UInt64(status.st_ino)
+    // Linux's 64-bit dev_t (sys/sysmacros.h).
+    let rdev = UInt64(status.st_rdev)
+    majorMinor = (
+      UInt32(rdev >> 8 & 0xFFF | rdev >> 32 & 0xFFFF_F000),
+      UInt32(rdev & 0xFF | rdev >> 12 & 0xFFFF_FF00)
+    )
   }
 }
 

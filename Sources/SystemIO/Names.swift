@@ -3,15 +3,7 @@ import CSystem
 extension FileDescriptor {
   /// Gives an unnamed file the name `path`, which must not exist (EEXIST).
   public func link(to path: SystemPath) throws(SystemError) {
-    var digits: [UInt8] = []
-    var rest = number
-    repeat {
-      digits.append(UInt8(ascii: "0") + UInt8(rest % 10))
-      rest /= 10
-    } while rest > 0
-    var bytes = StaticBytes.procSelf
-    bytes.append(contentsOf: digits.reversed())
-    guard let procPath = SystemPath(bytes: bytes) else { preconditionFailure() }
+    let procPath = SystemPath(word: "/proc/self/fd/", number: UInt64(number))
     try Syscalls.linkat(procPath, to: path)
   }
 }
@@ -28,7 +20,7 @@ extension SystemError {
 public enum Names {
   /// A name in `directory` that nobody has: ".stubsave-" and 16 random digits.
   public static func temporary(in directory: SystemPath) throws(SystemError) -> SystemPath {
-    var name = StaticBytes.temporaryPrefix
+    var name = [UInt8](SystemPath(word: ".stubsave-").bytes)
     var word = try Randomness.words().0
     for _ in 0..<16 {
       let digit = UInt8(word & 15)
@@ -56,14 +48,5 @@ public enum Names {
   /// Makes changes of names in `directory` durable.
   public static func flush(directory: SystemPath) throws(SystemError) {
     try FileDescriptor.openDirectory(directory).flush()
-  }
-}
-
-private enum StaticBytes {
-  static var procSelf: [UInt8] { bytes("/proc/self/fd/") }
-  static var temporaryPrefix: [UInt8] { bytes(".stubsave-") }
-
-  private static func bytes(_ text: StaticString) -> [UInt8] {
-    unsafe [UInt8](UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
   }
 }

@@ -1,19 +1,26 @@
 import CSystem
 
 /// The one place of the project that calls the system. No policy: each function is one call,
-/// repeated while a signal interrupts it.
+/// repeated while a signal interrupts it. Each can be made to fail (`Faults`).
 enum Syscalls {
   /// Runs `operation` until it is not interrupted; its result, or errno as an error.
   @inline(__always)
   static func run<Result: SignedInteger>(
     _ call: SystemCall, _ operation: () -> Result
   ) throws(SystemError) -> Result {
+    try inject(call)
     while true {
       let result = operation()
       if result >= 0 { return result }
       let code = stubsave_errno()
       if code != EINTR { throw SystemError(call, errno: code) }
     }
+  }
+
+  /// Fails if a test wants this call to fail.
+  static func inject(_ call: SystemCall) throws(SystemError) {
+    let code = stubsave_fault(Int32(call.rawValue))
+    if code != 0 { throw SystemError(call, errno: code) }
   }
 
   static func openat(
@@ -39,12 +46,6 @@ enum Syscalls {
       unsafe path.withCString { unsafe fstatat(AT_FDCWD, $0, &status, flags) }
     }
     return status
-  }
-
-  static func blockDeviceBytes(_ descriptor: Int32) throws(SystemError) -> UInt64 {
-    var bytes: CUnsignedLongLong = 0
-    _ = try run(.ioctl) { unsafe stubsave_blkgetsize64(descriptor, &bytes) }
-    return bytes
   }
 
   static func read(
@@ -78,11 +79,12 @@ enum Syscalls {
   /// Not repeated after EINTR: whether everything has been stored is then not known, and a second
   /// call that succeeds would prove nothing.
   static func fsync(_ descriptor: Int32) throws(SystemError) {
+    try inject(.fsync)
     if CSystem.fsync(descriptor) != 0 { throw SystemError(.fsync, errno: stubsave_errno()) }
   }
 
-  static func lockExclusively(_ descriptor: Int32) throws(SystemError) {
-    _ = try run(.flock) { stubsave_flock(descriptor, LOCK_EX | LOCK_NB) }
+  static func seekToStart(_ descriptor: Int32) throws(SystemError) {
+    _ = try run(.seek) { lseek(descriptor, 0, SEEK_SET) }
   }
 
   static func ftruncate(_ descriptor: Int32, to bytes: UInt64) throws(SystemError) {
@@ -91,6 +93,7 @@ enum Syscalls {
 
   /// posix_fallocate(3) gives the error as its result.
   static func fallocate(_ descriptor: Int32, bytes: UInt64) throws(SystemError) {
+    try inject(.fallocate)
     while true {
       let code = posix_fallocate(descriptor, 0, off_t(bytes))
       if code == 0 { return }

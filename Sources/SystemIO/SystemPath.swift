@@ -24,6 +24,22 @@ public struct SystemPath: Sendable {
   /// Nil if the path has a NUL in it, which no file can have.
   public init?(_ string: String) { self.init(bytes: [UInt8](string.utf8)) }
 
+  /// A path, or another word that the system takes, of the program's own; without a NUL in it.
+  ///
+  /// - Parameter number: follows in decimal.
+  public init(word prefix: StaticString, number: UInt64? = nil) {
+    var bytes = unsafe [UInt8](
+      UnsafeBufferPointer(start: prefix.utf8Start, count: prefix.utf8CodeUnitCount))
+    if var rest = number {
+      let start = bytes.count
+      repeat {
+        bytes.insert(UInt8(ascii: "0") + UInt8(rest % 10), at: start)
+        rest /= 10
+      } while rest > 0
+    }
+    self.init(unchecked: bytes)
+  }
+
   /// The path's bytes, without the NUL.
   public var bytes: ArraySlice<UInt8> { nullTerminated.dropLast() }
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static inline int stubsave_errno(void) { return errno; }
@@ -28,11 +30,50 @@ static inline int stubsave_openat(int dir, const char *path, int flags, mode_t m
 void stubsave_ignore_signal(int signal);
 // The function, which Swift takes for the structure of the same name.
 int stubsave_flock(int fd, int operation);
-int stubsave_blkgetsize64(int fd, unsigned long long *bytes);
 
 // Want _GNU_SOURCE.
 int stubsave_memfd_create(const char *name);
 extern const int stubsave_O_TMPFILE;
 extern const int stubsave_O_PATH;
+extern const int stubsave_O_DIRECT;
+
+// Block devices (linux/fs.h). `range` is an offset and a length, in bytes.
+int stubsave_blkgetsize64(int fd, unsigned long long *bytes);
+int stubsave_blksszget(int fd, int *bytes);
+int stubsave_blkroget(int fd, int *is_read_only);
+int stubsave_blkzeroout(int fd, const unsigned long long range[2]);
+
+// Loop devices (linux/loop.h). Flags: autoclear.
+int stubsave_loop_get_free(int control);
+int stubsave_loop_configure(int loop, int backing, unsigned int block_bytes);
+
+// A write lock on the whole file that belongs to the open file description (F_OFD_SETLK).
+int stubsave_ofd_lock(int fd);
+// F_SETLEASE with F_RDLCK or F_UNLCK.
+int stubsave_set_read_lease(int fd, int is_set);
+
+// The new mount calls (fsopen(2) and on, Linux 5.2), which Debian 12's libc has, older ones do not.
+int stubsave_fsopen_tmpfs(void);
+int stubsave_fsconfig_string(int fs, const char *key, const char *value);
+int stubsave_fsconfig_create(int fs);
+int stubsave_fsmount(int fs);
+
+// Unix sockets. connect: `path` of `length` bytes, without the NUL. send: at most one descriptor,
+// -1 for none.
+int stubsave_socket(void);
+int stubsave_connect(int fd, const char *path, size_t length);
+extern const size_t stubsave_max_socket_path;
+ssize_t stubsave_send(int fd, const void *bytes, size_t count, int passed);
+
+// SIGHUP, SIGINT and SIGTERM, unless ignored: held back or let through; and a descriptor that is
+// readable once one has come in.
+int stubsave_hold_ending_signals(int is_held);
+int stubsave_ending_signals_descriptor(void);
+
+// Counted faults of this thread, for tests; see Faults.swift. `call` is a SystemCall's number, -1
+// for any. fault() counts a call and gives the errno with which it has to fail, or 0.
+void stubsave_set_fault(int call, long skip, int error, int is_persistent);
+long stubsave_fault_calls(void);
+int stubsave_fault(int call);
 
 #endif

@@ -1,0 +1,62 @@
+import CSystem
+
+extension Syscalls {
+  static func socket() throws(SystemError) -> Int32 { try run(.socket) { stubsave_socket() } }
+
+  static func connect(_ socket: Int32, _ path: SystemPath) throws(SystemError) {
+    _ = try run(.connect) {
+      unsafe path.withCString { unsafe stubsave_connect(socket, $0, path.bytes.count) }
+    }
+  }
+
+  /// - Parameter passed: a descriptor that goes with the first byte; -1 for none.
+  static func send(
+    _ socket: Int32, _ bytes: UnsafeRawBufferPointer, passing passed: Int32
+  ) throws(SystemError) -> Int {
+    try run(.send) { unsafe stubsave_send(socket, bytes.baseAddress, bytes.count, passed) }
+  }
+
+  static var writable: Int16 { Int16(POLLOUT) }
+
+  /// Waits until one of two descriptors is ready (or has failed), or the time is over. Not
+  /// repeated after EINTR, because the time would have to be counted anew.
+  ///
+  /// - Parameters:
+  ///   - second: -1 for none; always waited for as readable.
+  ///   - timeoutMilliseconds: -1 for none.
+  static func poll(
+    _ first: Int32, events: Int16, _ second: Int32, timeoutMilliseconds: Int32
+  ) throws(SystemError) -> (first: Bool, second: Bool) {
+    try inject(.poll)
+    var descriptors = (
+      pollfd(fd: first, events: events, revents: 0),
+      pollfd(fd: second, events: Int16(POLLIN), revents: 0)
+    )
+    let count = unsafe withUnsafeMutableBytes(of: &descriptors) { bytes in
+      unsafe CSystem.poll(
+        bytes.baseAddress!.assumingMemoryBound(to: pollfd.self), 2, timeoutMilliseconds)
+    }
+    if count < 0 {
+      let code = stubsave_errno()
+      if code != EINTR { throw SystemError(.poll, errno: code) }
+      return (false, false)
+    }
+    return (descriptors.0.revents != 0, descriptors.1.revents != 0)
+  }
+
+  /// CLOCK_MONOTONIC.
+  static func monotonicNanoseconds() -> UInt64 {
+    var time = timespec()
+    // Cannot fail: the clock is there on every Linux, the address is ours.
+    _ = unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+  }
+
+  static func holdEndingSignals(_ isHeld: Bool) throws(SystemError) {
+    _ = try run(.signalMask) { stubsave_hold_ending_signals(isHeld ? 1 : 0) }
+  }
+
+  static func endingSignalsDescriptor() throws(SystemError) -> Int32 {
+    try run(.signalfd) { stubsave_ending_signals_descriptor() }
+  }
+}

@@ -1,0 +1,73 @@
+import CSystem
+
+/// A connected stream socket of the Unix family. Never waits by itself: `wait` does.
+public struct UnixSocket: ~Copyable {
+  private let descriptor: FileDescriptor
+
+  /// The longest path that a socket can have, in bytes (unix(7)).
+  public static var maxPathBytes: Int { stubsave_max_socket_path }
+
+  /// Connects to the server that listens at `path`; EAGAIN if too many wait to be taken already.
+  public init(connectingTo path: SystemPath) throws(SystemError) {
+    let socket = FileDescriptor(owning: try Syscalls.socket())
+    try Syscalls.connect(socket.number, path)
+    descriptor = socket
+  }
+
+  /// Takes over a socket that is connected, and does not block.
+  public init(owning number: Int32) { descriptor = FileDescriptor(owning: number) }
+
+  public enum Readiness: Sendable {
+    /// Readable or writable, as asked; or broken, which the next call tells.
+    case ready
+    case timedOut
+    /// A signal has come in at `signals`.
+    case interrupted
+  }
+
+  /// Waits until something can be read, or written.
+  ///
+  /// - Parameter signals: the number of `EndingSignals`; nil waits for none.
+  public borrowing func wait(
+    toWrite: Bool, until deadline: Deadline, signals: Int32?
+  ) throws(SystemError) -> Readiness {
+    while true {
+      let left = deadline.remainingMilliseconds
+      let (isReady, isInterrupted) = try Syscalls.poll(
+        descriptor.number, events: Int16(toWrite ? POLLOUT : POLLIN), signals ?? -1,
+        timeoutMilliseconds: left)
+      if isInterrupted { return .interrupted }
+      if isReady { return .ready }
+      if left == 0 { return .timedOut }
+    }
+  }
+
+  /// Sends what can be sent now.
+  ///
+  /// - Parameter passed: a descriptor that goes along with the first byte.
+  /// - Returns: how many bytes; 0 if none can be sent now.
+  public borrowing func send(
+    _ bytes: RawSpan, passing passed: Int32?
+  ) throws(SystemError) -> Int {
+    do throws(SystemError) {
+      return try unsafe bytes.withUnsafeBytes { buffer throws(SystemError) in
+        try unsafe Syscalls.send(descriptor.number, buffer, passing: passed ?? -1)
+      }
+    } catch {
+      if error.errno == Errno.wouldBlock { return 0 }
+      throw error
+    }
+  }
+
+  /// What there is; nil if nothing is there now, 0 at the end.
+  public borrowing func receive(
+    into buffer: inout MutableRawSpan, from start: Int
+  ) throws(SystemError) -> Int? {
+    do throws(SystemError) {
+      return try descriptor.read(into: &buffer, from: start)
+    } catch {
+      if error.errno == Errno.wouldBlock { return nil }
+      throw error
+    }
+  }
+}
