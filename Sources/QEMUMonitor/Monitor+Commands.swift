@@ -1,0 +1,105 @@
+import SaveDisk
+import SystemIO
+
+/// What `query-status` says of the virtual machine.
+public struct RunState: Sendable {
+  /// Its vCPUs run. Under Xen they are not QEMU's, and this says nothing of them.
+  public let isRunning: Bool
+  /// QEMU waits for a state (`-incoming`).
+  public let isIncoming: Bool
+  /// QEMU's word for it, such as "paused".
+  public let status: PlainText
+}
+
+extension Monitor {
+  public mutating func runState() throws(MonitorError) -> RunState {
+    let reply = try execute("query-status")
+    guard let running = reply.document.member("running", of: reply.result),
+      let isRunning = reply.document.boolean(running),
+      let member = reply.document.member("status", of: reply.result),
+      let status = reply.document.string(member)
+    else { throw .notQMP("a status without its members") }
+    var text = PlainText()
+    text.append(escaping: status, maxBytes: 32)
+    return RunState(
+      isRunning: isRunning, isIncoming: reply.document.string(member, is: "inmigrate"),
+      status: text)
+  }
+
+  /// The machine's type as QEMU's object model has it, such as "pc-i440fx-7.2-machine".
+  public mutating func machineType() throws(MonitorError) -> PlainText {
+    var arguments = PlainText()
+    arguments.append("{\"path\":\"/machine\",\"property\":\"type\"}")
+    let reply = try execute("qom-get", arguments: arguments)
+    guard let type = reply.document.string(reply.result) else {
+      throw .notQMP("a machine type that is no string")
+    }
+    var text = PlainText()
+    text.append(escaping: type, maxBytes: 128)
+    return text
+  }
+
+  /// Stops the vCPUs. Not under Xen, where the toolstack pauses the domain.
+  public mutating func stop() throws(MonitorError) { _ = try execute("stop") }
+
+  /// Lets the vCPUs go on.
+  public mutating func cont() throws(MonitorError) { _ = try execute("cont") }
+
+  /// Gives QEMU a file to write to.
+  ///
+  /// - Parameter descriptor: a regular file or memfd, opened exactly O_WRONLY, at offset 0.
+  /// - Returns: the number of a new set of file descriptors with this one in it: the file is
+  ///   `/dev/fdset/NUMBER`. QEMU drops the set when its last monitor has gone.
+  public mutating func addDescriptor(_ descriptor: Int32) throws(MonitorError) -> UInt64 {
+    let reply = try execute("add-fd", passing: descriptor)
+    guard let member = reply.document.member("fdset-id", of: reply.result),
+      let set = reply.document.unsigned(member)
+    else { throw .notQMP("add-fd gave no fdset-id") }
+    return set
+  }
+
+  /// Takes a set back; QEMU closes its descriptors once it no longer uses them.
+  public mutating func removeDescriptors(set: UInt64) throws(MonitorError) {
+    var arguments = PlainText()
+    arguments.append("{\"fdset-id\":")
+    arguments.append(set)
+    arguments.append("}")
+    _ = try execute("remove-fd", arguments: arguments)
+  }
+
+  /// Has the state of all devices written to `/dev/fdset/NUMBER`, without RAM and disks.
+  ///
+  /// With `live` false: true would leave the disks inactive, and a second save of a stopped
+  /// machine would abort QEMU (measured with 7.2).
+  public mutating func saveDeviceState(toSet set: UInt64) throws(MonitorError) {
+    var arguments = PlainText()
+    arguments.append("{\"filename\":\"/dev/fdset/")
+    arguments.append(set)
+    arguments.append("\",\"live\":false}")
+    _ = try execute("xen-save-devices-state", arguments: arguments)
+  }
+
+  /// Gives a QEMU that was started with `-incoming defer` its state, and waits until it has
+  /// loaded it. QEMU 7.2 ends if it cannot: `.closed`.
+  ///
+  /// - Parameter descriptor: a file with the state, open for reading, at offset 0.
+  public mutating func load(_ descriptor: Int32) throws(MonitorError) {
+    var events = PlainText()
+    events.append("{\"capabilities\":[{\"capability\":\"events\",\"state\":true}]}")
+    _ = try execute("migrate-set-capabilities", arguments: events)
+    var name = PlainText()
+    name.append("{\"fdname\":\"stubsave\"}")
+    _ = try execute("getfd", arguments: name, passing: descriptor)
+    var uri = PlainText()
+    uri.append("{\"uri\":\"fd:stubsave\"}")
+    migration = nil
+    _ = try execute("migrate-incoming", arguments: uri)
+    while true {
+      switch migration {
+      case .completed?: return
+      case .failed?: throw .migrationFailed
+      default: try awaitEvent("the end of the load")
+      }
+    }
+  }
+}

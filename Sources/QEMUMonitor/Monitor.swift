@@ -1,0 +1,215 @@
+import SaveDisk
+import SystemIO
+
+/// A client of QEMU's monitor (QMP, docs/interop/qmp-spec.rst): one JSON object a line, events
+/// between the replies.
+///
+/// What comes is bounded and checked before it is looked at. Every wait ends at a deadline.
+/// Needs no JSON library, because Embedded Swift has none to link with.
+public struct Monitor: ~Copyable {
+  private let socket: UnixSocket
+  private var lines: LineBuffer
+  private var lastID: UInt64 = 0
+  /// Replies to commands up to this one are no longer waited for, and may still come.
+  private var lastAbandonedID: UInt64 = 0
+  /// For every wait from now on; absolute, so that no flood of events extends it.
+  public var deadline: Deadline
+  /// The number of `EndingSignals`; while it is set, a signal ends a wait with `.interrupted`.
+  public var signals: Int32?
+  /// QEMU's version as the greeting has it: numbers and package, such as
+  /// "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)".
+  public private(set) var version = PlainText()
+  /// The status of the last MIGRATION event.
+  var migration: Migration?
+
+  enum Migration { case underway, completed, failed }
+
+  /// QEMU's longest reply, `query-qmp-schema`, has some 200 KB.
+  public static let maxLineBytes = 1 << 20
+
+  /// Connects, reads the greeting and leaves negotiation mode.
+  public static func connect(
+    to path: SystemPath, deadline: Deadline
+  ) throws(MonitorError) -> Monitor {
+    let socket: UnixSocket
+    do throws(SystemError) {
+      socket = try UnixSocket(connectingTo: path)
+    } catch {
+      throw .cannotConnect(error)
+    }
+    return try greeted(socket, deadline: deadline)
+  }
+
+  /// The same over a socket that is connected.
+  public static func greeted(
+    _ socket: consuming UnixSocket, deadline: Deadline
+  ) throws(MonitorError) -> Monitor {
+    var monitor = Monitor(socket, deadline)
+    try monitor.greet()
+    return monitor
+  }
+
+  private init(_ socket: consuming UnixSocket, _ deadline: Deadline) {
+    self.socket = socket
+    self.deadline = deadline
+    lines = LineBuffer(maxLineBytes: Monitor.maxLineBytes)
+  }
+
+  private mutating func greet() throws(MonitorError) {
+    let greeting = try receive("its greeting")
+    guard let qmp = greeting.member("QMP"),
+      let version = greeting.member("version", of: qmp),
+      let qemu = greeting.member("qemu", of: version)
+    else { throw .notQMP("what came first is no greeting") }
+    let names: [StaticString] = ["major", "minor", "micro"]
+    for (index, name) in names.enumerated() {
+      guard let member = greeting.member(name, of: qemu), let number = greeting.unsigned(member)
+      else { throw .notQMP("the greeting has no version") }
+      if index > 0 { self.version.append(".") }
+      self.version.append(number)
+    }
+    if let member = greeting.member("package", of: version),
+      let package = greeting.string(member), !package.isEmpty
+    {
+      self.version.append(" (")
+      self.version.append(escaping: package, maxBytes: 128)
+      self.version.append(")")
+    }
+    _ = try execute("qmp_capabilities")
+  }
+
+  /// A command's result.
+  struct Reply {
+    let document: JSONDocument
+    /// The token of `return`.
+    let result: Int
+  }
+
+  /// Runs a command and waits for its result.
+  ///
+  /// - Parameters:
+  ///   - arguments: a JSON object.
+  ///   - passed: a descriptor that goes along.
+  mutating func execute(
+    _ command: StaticString, arguments: PlainText? = nil, passing passed: Int32? = nil
+  ) throws(MonitorError) -> Reply {
+    lastID += 1
+    var line = PlainText()
+    line.append("{\"execute\":\"")
+    line.append(command)
+    line.append("\",\"id\":")
+    line.append(lastID)
+    if let arguments {
+      line.append(",\"arguments\":")
+      line.append(arguments)
+    }
+    line.append("}\r\n")
+    try send(line.bytes, passing: passed, command)
+    while true {
+      let document = try receive(command)
+      if note(event: document) { continue }
+      let id = document.member("id").flatMap { document.unsigned($0) }
+      if let id, id > 0 && id <= lastAbandonedID { continue }
+      guard id == lastID else { throw .notQMP("a reply to another command") }
+      if let result = document.member("return") {
+        return Reply(document: document, result: result)
+      }
+      guard let error = document.member("error"),
+        let member = document.member("desc", of: error),
+        let description = document.string(member)
+      else { throw .notQMP("a reply that is neither a result nor an error") }
+      throw .refused(command: command, description: description)
+    }
+  }
+
+  /// Gives up waiting for whatever has been sent; the next command can be run all the same.
+  public mutating func abandon() { lastAbandonedID = lastID }
+
+  /// Waits for one event, whatever it is.
+  mutating func awaitEvent(_ what: StaticString) throws(MonitorError) {
+    let document = try receive(what)
+    guard note(event: document) else { throw .notQMP("a reply that nobody waits for") }
+  }
+
+  /// True if it is an event; those that matter are kept.
+  private mutating func note(event document: JSONDocument) -> Bool {
+    guard let event = document.member("event") else { return false }
+    if document.string(event, is: "MIGRATION"), let data = document.member("data"),
+      let status = document.member("status", of: data)
+    {
+      if document.string(status, is: "completed") {
+        migration = .completed
+      } else if document.string(status, is: "failed") {
+        migration = .failed
+      } else {
+        migration = .underway
+      }
+    }
+    return true
+  }
+
+  private mutating func send(
+    _ bytes: [UInt8], passing passed: Int32?, _ what: StaticString
+  ) throws(MonitorError) {
+    var done = 0
+    while done < bytes.count {
+      try wait(toWrite: true, what)
+      do throws(SystemError) {
+        done += try unsafe socket.send(
+          bytes.span.bytes.extracting(done..<bytes.count), passing: done == 0 ? passed : nil)
+      } catch {
+        throw Monitor.failure(error, what)
+      }
+    }
+  }
+
+  /// The next line, as JSON.
+  private mutating func receive(_ what: StaticString) throws(MonitorError) -> JSONDocument {
+    while true {
+      if deadline.hasPassed { throw .deadline(what) }
+      if let line = try lines.next() {
+        return try Monitor.parse(line)
+      }
+      try wait(toWrite: false, what)
+      let count: Int?
+      do throws(SystemError) {
+        count = try lines.fill(from: socket)
+      } catch {
+        throw Monitor.failure(error, what)
+      }
+      if count == 0 { throw .closed(what) }
+    }
+  }
+
+  private static func parse(_ line: [UInt8]) throws(MonitorError) -> JSONDocument {
+    let document: JSONDocument
+    do throws(JSONError) {
+      document = try JSONDocument(parsing: line)
+    } catch {
+      throw .notJSON(error)
+    }
+    guard document.kind(0) == .object else { throw .notQMP("a line that is no JSON object") }
+    return document
+  }
+
+  private func wait(toWrite: Bool, _ what: StaticString) throws(MonitorError) {
+    let readiness: UnixSocket.Readiness
+    do throws(SystemError) {
+      readiness = try socket.wait(toWrite: toWrite, until: deadline, signals: signals)
+    } catch {
+      throw .system(error)
+    }
+    switch readiness {
+    case .ready: return
+    case .timedOut: throw .deadline(what)
+    case .interrupted: throw .interrupted
+    }
+  }
+
+  private static func failure(_ error: SystemError, _ what: StaticString) -> MonitorError {
+    switch error.errno {
+    case Errno.brokenPipe, Errno.connectionReset: .closed(what)
+    default: .system(error)
+    }
+  }
+}
