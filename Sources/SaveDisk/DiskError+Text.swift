@@ -28,8 +28,8 @@ extension DiskError {
         text.append(code.meaning)
       }
     case (.incomplete, _, _): text.append("cut off here")
-    case (.unsupported, .header, .version): numbers("version ", ", this reader knows ", &text)
-    case (.unsupported, .header, _):
+    case (.unsupported, _, .version): numbers("version ", ", this reader knows ", &text)
+    case (.unsupported, .header, _), (.unsupported, .trailer, _):
       text.append("features ")
       text.append(hex: found, minDigits: 8)
       text.append(" are not known here")
@@ -51,6 +51,9 @@ extension DiskError {
   private func explainCorruption(into text: inout PlainText) {
     switch field {
     case .hash: text.append("does not fit the bytes that it covers")
+    case .stateDigest: text.append("does not fit the state's bytes")
+    case .metadata: text.append("is an archive that may not stand here")
+    case .magic: text.append("is not a trailer's, though all else of it fits")
     case .logDigest: text.append("does not fit the log")
     case .digest: text.append("does not fit the decoded bytes")
     case .headerHash: text.append("is not that of this header")

@@ -48,3 +48,30 @@ public enum Hash {
   /// The digest of everything since the last reset; more may follow.
   public func value() -> Bytes16 { unsafe Hash.canonical(XXH3_128bits_digest(state)) }
 }
+
+/// XXH3-64 without a seed of bytes that come in pieces. Owns libxxhash's state.
+@safe public struct WordHashStream: ~Copyable {
+  private let state: OpaquePointer
+
+  public init() {
+    guard let state = unsafe XXH3_createState() else {
+      fatalError("out of memory for a hash state of 576 bytes")
+    }
+    unsafe self.state = state
+    let code = unsafe XXH3_64bits_reset(state)
+    precondition(code == XXH_OK)
+  }
+
+  deinit { unsafe XXH3_freeState(state) }
+
+  public mutating func update(_ bytes: RawSpan) {
+    if bytes.isEmpty { return }
+    let code = unsafe bytes.withUnsafeBytes {
+      unsafe XXH3_64bits_update(state, $0.baseAddress, $0.count)
+    }
+    precondition(code == XXH_OK)
+  }
+
+  /// The hash of everything so far, as a number (canonical form is big-endian).
+  public func value() -> UInt64 { unsafe XXH3_64bits_digest(state) }
+}

@@ -27,7 +27,7 @@ public enum VerdictClass: UInt8, Sendable, BitwiseCopyable {
 
 /// The structures of formats/save-disk.md, by the names that its section 7 uses.
 public enum DiskStructure: UInt8, Sendable, BitwiseCopyable {
-  case disk, header, record, streamBegin, chunk, streamEnd, commit, abort
+  case disk, header, record, streamBegin, chunk, streamEnd, commit, abort, trailer
 
   public var name: StaticString {
     switch self {
@@ -39,6 +39,7 @@ public enum DiskStructure: UInt8, Sendable, BitwiseCopyable {
     case .streamEnd: "stream end"
     case .commit: "commit"
     case .abort: "abort"
+    case .trailer: "trailer"
     }
   }
 }
@@ -50,6 +51,7 @@ public enum DiskField: UInt8, Sendable, BitwiseCopyable {
   case storedBytes, padding, sequence, type, stream, codec, rawBytes, nameBytes, name
   case body, chunkCount, digest, code, headerHash, logBytes, logDigest, recordCount
   case streamCount, trailing
+  case stateBytes, metadataBytes, stateDigest, metadata
 
   public var name: StaticString {
     switch self {
@@ -86,6 +88,10 @@ public enum DiskField: UInt8, Sendable, BitwiseCopyable {
     case .recordCount: "recordCount"
     case .streamCount: "streamCount"
     case .trailing: "trailing"
+    case .stateBytes: "stateBytes"
+    case .metadataBytes: "metadataBytes"
+    case .stateDigest: "stateDigest"
+    case .metadata: "metadata"
     }
   }
 }

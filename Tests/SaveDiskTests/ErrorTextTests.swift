@@ -88,7 +88,7 @@ import Testing
   @Test func `every combination is one line of printable ASCII`() {
     var seen = 0
     for verdict in [VerdictClass.corrupt, .incomplete, .notASaveDisk, .unsupported, .overLimit] {
-      for structure in (UInt8(0)...7).compactMap(DiskStructure.init) {
+      for structure in (UInt8(0)...60).compactMap(DiskStructure.init) {
         for field in (UInt8(0)...60).compactMap(DiskField.init) {
           let error = DiskError(
             verdict, structure, field, at: .max, found: .max, expected: .max)
@@ -100,7 +100,7 @@ import Testing
         }
       }
     }
-    #expect(seen == 5 * 8 * 33)
+    #expect(seen == 5 * 9 * 37)
     #expect("\(VerdictClass.good.word)" == "good")
   }
 }

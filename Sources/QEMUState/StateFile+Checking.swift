@@ -1,0 +1,144 @@
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// What the end of a state file says of it.
+public enum TrailerFinding: Sendable {
+  /// All checks T1 to T11 of section 10 have passed.
+  case good(StateFileFacts)
+  /// No trailer of ours: a bare state, or a file that was cut inside of one.
+  case none
+  /// A trailer that does not fit: structure `trailer`, or of the metadata.
+  case failed(DiskError)
+  case unreadable(SystemError)
+}
+
+public struct StateFileFacts: Sendable {
+  public let stateBytes: UInt64
+  public let metadataBytes: UInt64
+  /// XXH3-128 of the state.
+  public let stateDigest: Bytes16
+  /// The stream `metadata`, empty if there is none.
+  public let metadata: [UInt8]
+}
+
+extension StateFile {
+  /// Checks a state file by its trailer.
+  ///
+  /// - Parameters:
+  ///   - file: private to this process, or one that nobody changes meanwhile.
+  ///   - bytes: its length.
+  ///   - limits: for the metadata.
+  public static func check(
+    _ file: borrowing FileDescriptor, bytes: UInt64, limits: ReaderLimits
+  ) -> TrailerFinding {
+    do throws(SystemError) {
+      return try findTrailer(file, bytes, limits)
+    } catch {
+      return .unreadable(error)
+    }
+  }
+
+  private static func findTrailer(
+    _ file: borrowing FileDescriptor, _ bytes: UInt64, _ limits: ReaderLimits
+  ) throws(SystemError) -> TrailerFinding {
+    let footerBytes = UInt64(StateFooter.byteCount)
+    guard bytes >= footerBytes else { return .none }  // T1
+    let start = bytes - footerBytes
+    var buffer = AlignedBuffer(byteCount: StateFooter.byteCount)
+    try read(file, at: start, into: &buffer, count: StateFooter.byteCount)
+    let footer = StateFooter(parsing: buffer.bytes(0..<StateFooter.byteCount))
+    func fail(
+      _ verdict: VerdictClass, _ field: DiskField, _ offset: Int,
+      found: UInt64 = 0, expected: UInt64 = 0
+    ) -> TrailerFinding {
+      .failed(
+        DiskError(
+          verdict, .trailer, field, at: start + UInt64(offset), found: found, expected: expected))
+    }
+    var isHashRight = false
+    if footer.metadataBytes <= start {
+      var hash = WordHashStream()
+      try forEachPiece(file, from: start - footer.metadataBytes, bytes: footer.metadataBytes) {
+        hash.update($0)
+      }
+      hash.update(buffer.bytes(StateFooter.hashedBytes))
+      isHashRight = hash.value() == footer.hash
+    }
+    if footer.magic != StateFooter.magic {
+      return isHashRight ? fail(.corrupt, .magic, StateFooter.Offset.magic) : .none  // T1, T2
+    }
+    if footer.metadataBytes > start {  // T3
+      return fail(
+        .corrupt, .metadataBytes, StateFooter.Offset.metadataBytes, found: footer.metadataBytes,
+        expected: start)
+    }
+    if !isHashRight { return fail(.corrupt, .hash, StateFooter.Offset.hash) }  // T4
+    if footer.version != 1 {  // T5
+      return fail(
+        .unsupported, .version, StateFooter.Offset.version, found: UInt64(footer.version),
+        expected: 1)
+    }
+    if footer.requiredFeatures != 0 {  // T6
+      return fail(
+        .unsupported, .requiredFeatures, StateFooter.Offset.requiredFeatures,
+        found: UInt64(footer.requiredFeatures))
+    }
+    if footer.stateBytes > start || footer.stateBytes != start - footer.metadataBytes {  // T7
+      return fail(
+        .corrupt, .stateBytes, StateFooter.Offset.stateBytes, found: footer.stateBytes,
+        expected: start - footer.metadataBytes)
+    }
+    if footer.metadataBytes % UInt64(Layout.blockBytes) != 0 {  // T8
+      return fail(
+        .corrupt, .metadataBytes, StateFooter.Offset.metadataBytes, found: footer.metadataBytes)
+    }
+    var digest = DigestStream()
+    try forEachPiece(file, from: 0, bytes: footer.stateBytes) { digest.update($0) }
+    if digest.value() != footer.stateDigest {  // T9
+      return fail(.corrupt, .stateDigest, StateFooter.Offset.stateDigest)
+    }
+    return try checkMetadata(file, footer, limits)
+  }
+
+  /// T10 and T11.
+  private static func checkMetadata(
+    _ file: borrowing FileDescriptor, _ footer: StateFooter, _ limits: ReaderLimits
+  ) throws(SystemError) -> TrailerFinding {
+    var metadata: [UInt8] = []
+    if footer.metadataBytes != 0 {
+      let archive = try FileDescriptor.inMemory()
+      try file.copy(from: footer.stateBytes, bytes: footer.metadataBytes, to: archive)
+      var options = ReadOptions()
+      options.limits = limits
+      let output = DoorOutput(try FileDescriptor.inMemory())
+      let verdict = Door.open(
+        archive, task: .extract(.metadata), options: options, output: output)
+      switch verdict.failure {
+      case .disk(let error)?: return .failed(error.moved(by: footer.stateBytes))
+      case .input(let error)?, .output(let error)?: throw error
+      case nil, .noSuchStream?: break
+      }
+      if verdict.facts.header?.header.capacityBytes != 0
+        || verdict.facts.summary(of: .qemu) != nil
+      {
+        return .failed(DiskError(.corrupt, .trailer, .metadata, at: footer.stateBytes))
+      }
+      if verdict.failure == nil {
+        metadata = try output.file(verdict).bytes(count: min(verdict.outputBytes, maxMetadataBytes))
+      }
+    }
+    return .good(
+      StateFileFacts(
+        stateBytes: footer.stateBytes, metadataBytes: footer.metadataBytes,
+        stateDigest: footer.stateDigest, metadata: metadata))
+  }
+}
+
+extension DiskError {
+  /// The same error of a disk that begins at `start` of a larger file.
+  fileprivate func moved(by start: UInt64) -> DiskError {
+    DiskError(
+      verdict, structure, field, at: start + offset, found: found, expected: expected)
+  }
+}
