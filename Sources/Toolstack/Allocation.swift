@@ -32,20 +32,19 @@ public struct AllocatedDisk: Sendable {
 }
 
 extension DiskCommands {
-  /// `allocate`: a plain file of fixed size, all zeros but for its header, on stable storage.
+  /// The size of a disk of whose state nothing is known: device states take up 8 KiB to 1.2 MB.
+  public static let defaultCapacityBytes: UInt64 = 4 << 20
+
+  /// `allocate`: a plain file of fixed size, or a block device, all zeros but for its header, on
+  /// stable storage.
   ///
   /// - Parameters:
-  ///   - capacityBytes: a multiple of 4096, at least 8192.
-  ///   - isReplacing: an existing regular file is replaced.
+  ///   - capacityBytes: a multiple of 4096, at least 8192; nil is all of a device, 4 MiB of a file.
+  ///   - isReplacing: an existing regular file is replaced, what a device holds overwritten.
   public static func allocate(
-    _ path: SystemPath, capacityBytes: UInt64, options: HeaderOptions, isReplacing: Bool
+    _ path: SystemPath, capacityBytes: UInt64?, options: HeaderOptions, isReplacing: Bool
   ) throws(ToolError) -> AllocatedDisk {
-    guard capacityBytes != 0 && DiskHeader.isCapacity(capacityBytes) else {
-      throw ToolError(.usage, path) {
-        $0.append("a disk's size must be a multiple of 4096 bytes and at least 8192, not ")
-        $0.append(capacityBytes)
-      }
-    }
+    if let capacityBytes { try requireCapacity(capacityBytes, path) }
     try requireName(path)
     switch try existing(path) {
     case nil:
@@ -53,23 +52,36 @@ extension DiskCommands {
     case .regular? where isReplacing: break
     case .regular?: throw wouldDestroy(path)
     case .blockDevice?:
-      throw ToolError(.unsupported, path) {
-        $0.append("a block device; this version allocates plain files only")
-      }
+      let device = try GivenDevice(path)
+      try device.requireUnused(isForced: isReplacing)
+      return AllocatedDisk(
+        header: try device.allocate(
+          options, capacityBytes: capacityBytes ?? device.wholeCapacityBytes))
     default:
-      throw ToolError(.unsupported, path) { $0.append("neither a plain file nor a new one") }
+      throw ToolError(.unsupported, path) {
+        $0.append("neither a plain file nor a block device nor a new name")
+      }
     }
     return try attempt(path) { () throws(SystemError) in
-      let header = try options.header(capacityBytes: capacityBytes)
+      let bytes = capacityBytes ?? defaultCapacityBytes
+      let header = try options.header(capacityBytes: bytes)
       var file = try NewFile(for: path)
       // Reserved now, so that no write of the stubdomain can fail for want of space in dom0.
-      try file.descriptor.preallocate(bytes: capacityBytes)
-      var block = AlignedBuffer(byteCount: Layout.blockBytes)
-      var bytes = block.mutableBytes(0..<Layout.blockBytes)
-      header.encode(into: &bytes)
-      try file.descriptor.writeAll(block.bytes(0..<Layout.blockBytes), at: 0)
+      try file.descriptor.preallocate(bytes: bytes)
+      try file.descriptor.write(header)
       try file.publish(isReplacing: isReplacing)
       return AllocatedDisk(header: header)
+    }
+  }
+
+  private static func requireCapacity(
+    _ capacityBytes: UInt64, _ path: SystemPath
+  ) throws(ToolError) {
+    guard capacityBytes != 0 && DiskHeader.isCapacity(capacityBytes) else {
+      throw ToolError(.usage, path) {
+        $0.append("a disk's size must be a multiple of 4096 bytes and at least 8192, not ")
+        $0.append(capacityBytes)
+      }
     }
   }
 }

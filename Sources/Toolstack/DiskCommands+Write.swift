@@ -36,25 +36,59 @@ extension DiskCommands {
     guard kind == .regular || kind == .blockDevice else {
       throw ToolError(.unsupported, path) { $0.append("neither a plain file nor a disk") }
     }
-    let disk = try attempt(path) { () throws(SystemError) in
-      try FileDescriptor.open(path, .readWrite)
+    if kind == .blockDevice {
+      let device = try GivenDevice(path)
+      if options.isForced {
+        // A new header; what lies behind the commit counts for nothing on a device.
+        let header = try attempt(path) { () throws(SystemError) in
+          try options.header.header(capacityBytes: device.wholeCapacityBytes)
+        }
+        try device.requireCapacity(device.wholeCapacityBytes)
+        var writer = DiskWriter(
+          header: DiskHeader.Parsed(new: header),
+          store: FileStore(FileDescriptor(borrowing: device.descriptor.number)),
+          setting: options.setting, writesHeader: true, maxStateBytes: options.maxStateBytes)
+        return try fill(&writer, path, from: source, maxStateBytes: options.maxStateBytes)
+      }
+      return try writeIntoAllocated(
+        path, device.descriptor, .blockDevice, from: source, options: options)
     }
-    // What it is counts from when nobody else can change it.
-    let status = try attempt(path) { () throws(SystemError) in
-      try disk.lockExclusively()
-      return try disk.status()
-    }
+    let disk = try openFile(path)
+    let status = try attempt(path) { () throws(SystemError) in try disk.status() }
     if let given = try? source.status(), given.isSameFile(as: status) {
       throw ToolError(.usage, path) { $0.append("is also the state on standard input") }
     }
     if status.kind == .regular && status.bytes == 0 {
       return try writeIntoEmptyFile(path, disk, from: source, options: options)
     }
+    return try writeIntoAllocated(path, disk, kind, from: source, options: options)
+  }
+
+  /// A plain file for writing that nobody else writes, as far as locks and a lease can tell.
+  static func openFile(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
+    let reader = try attempt(path) { () throws(SystemError) in
+      try FileDescriptor.open(path, .read)
+    }
+    if reader.hasWriter() == true {
+      throw ToolError(.busy, path) { $0.append("another program has it open for writing") }
+    }
+    return try attempt(path) { () throws(SystemError) in
+      let disk = try FileDescriptor.open(path, .readWrite)
+      // What it is counts from when nobody else can change it.
+      try disk.lockExclusively()
+      return disk
+    }
+  }
+
+  private static func writeIntoAllocated(
+    _ path: SystemPath, _ disk: borrowing FileDescriptor, _ kind: FileStatus.Kind,
+    from source: borrowing FileDescriptor, options: WriteOptions
+  ) throws(ToolError) -> WrittenDisk {
     switch EmptyDisk.probe(disk) {
     case .empty(let header):
       var writer = DiskWriter(
-        header: header, store: FileStore(disk), setting: options.setting, writesHeader: false,
-        maxStateBytes: options.maxStateBytes)
+        header: header, store: FileStore(FileDescriptor(borrowing: disk.number)),
+        setting: options.setting, writesHeader: false, maxStateBytes: options.maxStateBytes)
       let stated = header.header.maxRawBytes
       let isMine = stated == 0 || options.maxStateBytes < stated
       return try fill(
@@ -73,7 +107,9 @@ extension DiskCommands {
       throw ToolError(.wouldDestroy, path) {
         $0.append("is no empty save disk (")
         error.describe(into: &$0)
-        $0.append(kind == .regular ? "); --force replaces a file" : ")")
+        $0.append(
+          kind == .regular
+            ? "); --force replaces a file" : "); `stubsave allocate` makes it one")
       }
     case .failed(let failure): throw ToolError(failure, path)
     }

@@ -145,14 +145,6 @@ extension FileDescriptor {
   fileprivate func wholeFile(maxBytes: UInt64) throws(SystemError) -> [UInt8] {
     let count = try status().bytes
     guard count <= maxBytes else { throw SystemError(.read, errno: EFBIG) }
-    var bytes: [UInt8] = []
-    var buffer = AlignedBuffer(byteCount: 65_536)
-    while UInt64(bytes.count) < count {
-      var piece = buffer.mutableBytes(0..<65_536)
-      let fetched = try read(into: &piece, from: 0, at: UInt64(bytes.count))
-      if fetched == 0 { break }
-      for index in 0..<fetched { bytes.append(buffer.bytes(0..<fetched).byte(at: index)) }
-    }
-    return bytes
+    return try bytes(count: count)
   }
 }

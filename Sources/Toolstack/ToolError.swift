@@ -24,6 +24,12 @@ public struct ToolError: Error, Sendable {
     self.text = text
   }
 
+  init(status: ExitStatus, text: PlainText, reason: PlainText) {
+    self.status = status
+    self.text = text
+    self.reason = reason
+  }
+
   public init(_ error: SystemError, _ path: SystemPath) {
     self.init(ExitStatus(error), path) { $0.append(error) }
   }

@@ -54,10 +54,11 @@ struct DiskInput: ~Copyable {
     let wanted = Layout.recordBytes(storedBytes: Int(header.chunkBytes)) + 2 * Layout.blockBytes
     guard wanted > buffer.byteCount else { return }
     var larger = AlignedBuffer(byteCount: Layout.aligned(wanted, to: Layout.blockBytes))
+    let start = window.lowerBound % Layout.blockBytes
     var target = larger.mutableBytes(0..<larger.byteCount)
-    target.put(buffer.bytes(window), at: 0)
+    target.put(buffer.bytes(window), at: start)
     buffer = larger
-    window = 0..<window.count
+    window = start..<(start + window.count)
   }
 
   /// Fetches until `count` bytes are in the window or the input has ended.
@@ -71,11 +72,11 @@ struct DiskInput: ~Copyable {
   }
 
   private mutating func fetchMore(_ count: Int) throws(SystemError) {
-    if window.isEmpty {
-      window = 0..<0
-    } else if buffer.byteCount - window.lowerBound < count {
-      buffer.moveToFront(window)
-      window = 0..<window.count
+    // A byte lies in the buffer as it lies in its block: so O_DIRECT gets aligned memory.
+    if window.isEmpty || buffer.byteCount - window.lowerBound < count {
+      let start = window.lowerBound % Layout.blockBytes
+      buffer.move(window, to: start)
+      window = start..<(start + window.count)
     }
     let start = window.upperBound
     let room = UInt64(buffer.byteCount - start)

@@ -32,15 +32,20 @@ public struct DoorOutput: ~Copyable {
   /// For a task that writes nothing.
   public static var nowhere: DoorOutput { DoorOutput(FileDescriptor(borrowing: -1)) }
 
+  /// The file that holds what the door has written; owned by this, at whatever offset.
+  public borrowing func file(_ verdict: DoorVerdict) -> FileDescriptor {
+    switch overflow {
+    case .some(let descriptor) where verdict.isInOverflow:
+      FileDescriptor(borrowing: descriptor.number)
+    default: FileDescriptor(borrowing: first.number)
+    }
+  }
+
   /// Copies what the door has written to where `target` stands.
   public borrowing func copy(
     _ verdict: DoorVerdict, to target: borrowing FileDescriptor
   ) throws(SystemError) {
-    switch overflow {
-    case .some(let descriptor) where verdict.isInOverflow:
-      try descriptor.copy(bytes: verdict.outputBytes, to: target)
-    default: try first.copy(bytes: verdict.outputBytes, to: target)
-    }
+    try file(verdict).copy(bytes: verdict.outputBytes, to: target)
   }
 }
 

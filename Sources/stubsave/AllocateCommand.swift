@@ -6,14 +6,21 @@ import Transfer
 struct AllocateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "allocate",
-    abstract: "Make an empty save disk of fixed size in a plain file.",
-    discussion: "The file is all zeros but for its header, has its space reserved, and is 0600.")
+    abstract: "Make an empty save disk of fixed size in a plain file or on a block device.",
+    discussion: """
+      The disk is all zeros but for its header. A new file has its space reserved, and is 0600. A \
+      device is refused while it is mounted or in use; if it holds a file system or other data, \
+      --force overwrites them.
+      """)
 
-  @Argument(help: ArgumentHelp("The file; must not exist.", valueName: "disk"))
+  @Argument(help: ArgumentHelp("A file that does not exist, or a block device.", valueName: "disk"))
   var disk: PathArgument
 
-  @Option(help: ArgumentHelp("Its size, a multiple of 4KiB, at least 8KiB.", valueName: "size"))
-  var size = ByteCount(bytes: 4 << 20)
+  @Option(
+    help: ArgumentHelp(
+      "Its size, a multiple of 4KiB, at least 8KiB. (default: 4MiB, or all of a device)",
+      valueName: "size"))
+  var size: ByteCount?
 
   @Option(help: "save: from the stubdomain to dom0; restore: the other way.")
   var direction = Direction.save
@@ -22,7 +29,7 @@ struct AllocateCommand: ParsableCommand {
   var maxState = ByteCount(bytes: ReaderLimits.defaultStateBytes)
 
   @OptionGroup var newHeader: NewHeaderOptions
-  @Flag(help: "Replace a file that exists.")
+  @Flag(help: "Replace a file that exists, overwrite what a device holds.")
   var force = false
   @OptionGroup var output: OutputOptions
 
@@ -38,7 +45,7 @@ struct AllocateCommand: ParsableCommand {
       options.maxRawBytes = maxState.bytes
       options.chunkBytes = UInt32(newHeader.chunkSize.bytes)
       let allocated = try DiskCommands.allocate(
-        disk.path, capacityBytes: size.bytes, options: options, isReplacing: force)
+        disk.path, capacityBytes: size?.bytes, options: options, isReplacing: force)
       if output.json {
         try Console.say(
           json: AllocateReport(path: disk.path.text, header: HeaderReport(allocated.header)))

@@ -17,6 +17,16 @@ enum Console {
     try? write(line.bytes + [UInt8(ascii: "\n")], to: FileDescriptor(borrowing: 2))
   }
 
+  /// One line on standard error about something that went well all the same.
+  static func warn(_ path: SystemPath, _ warning: PlainText) {
+    var text = PlainText()
+    text.append("warning: ")
+    text.append(escaping: path.bytes)
+    text.append(": ")
+    text.append(warning)
+    complain(text)
+  }
+
   /// A message of the argument parser: several lines, with words of the command line in it.
   static func print(_ message: String, toStandardError: Bool) {
     var text = PlainText()

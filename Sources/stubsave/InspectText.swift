@@ -54,7 +54,7 @@ enum InspectText {
       + left(record.codec ?? "", 7) + bytes
   }
 
-  private static func right(_ text: String, _ width: Int) -> String {
+  static func right(_ text: String, _ width: Int) -> String {
     String(repeating: " ", count: max(0, width - text.count)) + text
   }
 

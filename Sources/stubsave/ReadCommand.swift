@@ -31,9 +31,7 @@ struct ReadCommand: ParsableCommand {
 
   func run() throws {
     try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
-      guard let target = output?.path ?? SystemPath("-"),
-        let spool = Environment.path("TMPDIR") ?? SystemPath("/var/tmp")
-      else { preconditionFailure() }
+      let target = output?.path ?? SystemPath(word: "-")
       if output == nil && FileDescriptor.standardOutput.isTerminal {
         throw ToolError(.usage, nil) {
           $0.append("standard output is a terminal; -o FILE, or -o - to insist")
@@ -43,7 +41,7 @@ struct ReadCommand: ParsableCommand {
         throw ToolError(.usage, nil) { $0.append("--json needs -o FILE") }
       }
       let verdict = try DiskCommands.read(
-        disk.path, stream: stream, output: target, spoolDirectory: spool,
+        disk.path, stream: stream, output: target, spoolDirectory: SpoolDirectory.path,
         options: judging.readOptions(isDecoding: true), isForced: force)
       if report.json, let summary = verdict.facts.summary(of: stream) {
         try Console.say(json: ReadReport(path: target.text, summary))

@@ -13,7 +13,7 @@ struct HelpTests {
   let bench: Workbench
   init() throws { bench = try Workbench() }
 
-  static let commands = ["allocate", "write", "read", "verify", "inspect"]
+  static let commands = ["dump", "restore", "allocate", "write", "read", "verify", "inspect"]
 
   @Test func theProgramsHelp() async throws {
     let help = try await bench.stubsave("--help")

@@ -1,0 +1,155 @@
+import Codecs
+import QEMUMonitor
+import QEMUState
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// What a state is handed on as.
+public enum StateFormat: Sendable {
+  /// QEMU's bytes and a trailer by which they can be checked.
+  case state
+  /// QEMU's bytes alone.
+  case raw
+  /// The save disk, cut after its commit.
+  case archive
+}
+
+public struct DumpOptions: Sendable {
+  /// QEMU's monitor.
+  public var socket: SystemPath
+  /// "-" is standard output.
+  public var output: SystemPath
+  /// A device or allocated file to go over; nil is a disk of our own.
+  public var disk: SystemPath?
+  /// For what does not fit into memory.
+  public var spoolDirectory: SystemPath
+  public var format = StateFormat.state
+  /// An existing output file is replaced.
+  public var isForced = false
+  /// A running guest is stopped for the dump, and goes on as soon as its state is taken.
+  public var pauses = false
+  /// A guest that was stopped stays so if all goes well.
+  public var keepsPaused = false
+  public var setting = CodecSetting.auto
+  public var header = HeaderOptions()
+  public var maxStateBytes = ReaderLimits.defaultStateBytes
+  /// For everything that QEMU does.
+  public var timeoutMilliseconds: UInt64 = 60_000
+
+  /// What a disk's header allows beside the state: the stream `metadata`.
+  public static let metadataAllowanceBytes = StateFile.maxMetadataBytes
+
+  public init(socket: SystemPath, output: SystemPath, spoolDirectory: SystemPath) {
+    self.socket = socket
+    self.output = output
+    self.spoolDirectory = spoolDirectory
+  }
+}
+
+public struct DumpReport: Sendable {
+  public let stateBytes: UInt64
+  /// Length of the save disk over which it came.
+  public let diskBytes: UInt64
+  /// XXH3-128 of the state.
+  public let digest: Bytes16
+  /// What wrote it, in lines.
+  public let metadata: [UInt8]
+}
+
+/// `dump`: a QEMU on this machine, its state over a save disk, to a file.
+public enum Dump {
+  public static func run(_ options: DumpOptions) throws(ToolError) -> DumpReport {
+    // What can be refused without touching the guest is refused first.
+    var output = try Output(options.output, isForced: options.isForced, opensNow: true)
+    var request = TransferDisk.Request(
+      path: options.disk, spoolDirectory: options.spoolDirectory)
+    request.options = options.header
+    request.options.direction = .save
+    let disk = try TransferDisk.make(request)
+    let sink = try attempt(options.socket) { () throws(SystemError) in
+      try StateSink.make(maxBytes: options.maxStateBytes)
+    }
+    let carrying = CarryOptions(
+      request: request, setting: options.setting, maxStateBytes: options.maxStateBytes)
+
+    var signals: EndingSignals? = try attempt(options.socket) { () throws(SystemError) in
+      try EndingSignals()
+    }
+    let held = signalsNumber(signals)
+    var session = try QEMUSession(
+      options.socket, deadline: Deadline(timeoutMilliseconds: options.timeoutMilliseconds),
+      signals: held)
+    do throws(ToolError) {
+      try session.quiesce(isAllowed: options.pauses)
+      let metadata = try session.metadata()
+      try session.save(into: sink, maxBytes: options.maxStateBytes)
+      if !options.keepsPaused { try session.resume() }
+      // From here on nothing has to be put right, unless the guest is to stay stopped.
+      if !session.isStopped { signals = nil }
+      let carried = try TransferDisk.carry(sink.reader, metadata: metadata, over: disk, carrying)
+      try deliver(
+        carried, options, to: &output, heeding: session.isStopped ? held : nil)
+      session.keepStopped()
+      return DumpReport(
+        stateBytes: carried.state.bytes, diskBytes: carried.diskBytes, digest: carried.digest,
+        metadata: carried.metadata)
+    } catch {
+      throw session.resume(after: error)
+    }
+  }
+
+  private static func signalsNumber(_ signals: borrowing EndingSignals?) -> Int32? {
+    switch signals {
+    case .some(let signals): signals.number
+    case .none: nil
+    }
+  }
+
+  /// Hands a verified state on.
+  ///
+  /// - Parameter signals: once a signal has come in there, nothing more is written; nil if signals
+  ///   end the process by themselves.
+  private static func deliver(
+    _ carried: borrowing CarriedState, _ options: DumpOptions, to output: inout Output,
+    heeding signals: Int32?
+  ) throws(ToolError) {
+    let target = try output.descriptor()
+    let path = options.output
+    switch options.format {
+    case .archive:
+      try attempt(path) { () throws(SystemError) in
+        try carried.disk.copy(bytes: carried.diskBytes, to: target, heeding: signals)
+      }
+    case .raw, .state:
+      try attempt(path) { () throws(SystemError) in
+        try carried.state.file().copy(bytes: carried.state.bytes, to: target, heeding: signals)
+      }
+    }
+    if options.format == .state {
+      try appendTrailer(carried, options, to: target, heeding: signals)
+    }
+    try output.publish(heeding: signals)
+  }
+
+  private static func appendTrailer(
+    _ carried: borrowing CarriedState, _ options: DumpOptions,
+    to target: borrowing FileDescriptor, heeding signals: Int32?
+  ) throws(ToolError) {
+    let path = options.output
+    let trailer = try attempt(path) { () throws(SystemError) in try FileDescriptor.inMemory() }
+    let header = try attempt(path) { () throws(SystemError) in
+      try options.header.header(capacityBytes: 0)
+    }
+    do throws(WriteError) {
+      try StateFile.appendTrailer(
+        to: trailer, stateBytes: carried.state.bytes, stateDigest: carried.digest,
+        metadata: carried.metadata, header: header)
+    } catch {
+      throw ToolError(ExitStatus(error), path) { $0.append(error) }
+    }
+    try attempt(path) { () throws(SystemError) in
+      try trailer.copy(bytes: try trailer.status().bytes, to: target, heeding: signals)
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import QEMUState
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// A state as the toolstack gave it back: a private copy, checked by whatever it brings.
+struct GivenState: ~Copyable {
+  /// The state and nothing else, from the file's start.
+  let file: FileDescriptor
+  let format: StateFormat
+  let metadata: [UInt8]
+  let warnings: [PlainText]
+
+  static func open(_ options: RestoreOptions) throws(ToolError) -> GivenState {
+    let limits = ReaderLimits(maxStateBytes: options.maxStateBytes)
+    let copy = try privateCopy(of: options.input, limits, options.spoolDirectory)
+    if try attempt(
+      options.input,
+      { () throws(SystemError) in
+        try Layout.isSaveDisk(copy.file, bytes: copy.bytes)
+      })
+    {
+      return try fromArchive(copy.file, options, limits)
+    }
+    return try fromStateFile(copy, options, limits)
+  }
+
+  /// All of a state file or an archive, so that nobody can change it any more.
+  static func privateCopy(
+    of path: SystemPath, _ limits: ReaderLimits, _ directory: SystemPath
+  ) throws(ToolError) -> Spool.Copy {
+    let input = try DiskCommands.openInput(path)
+    // A state with metadata in its trailer, or an archive: neither needs more.
+    let maxBytes = limits.maxDiskBytes + StateFile.maxTrailerBytes
+    do throws(SystemError) {
+      return try Spool.copy(of: input, maxBytes: maxBytes, in: directory)
+    } catch {
+      guard error.errno == Errno.fileTooLarge else { throw ToolError(error, path) }
+      throw ToolError(.overLimit, path) {
+        $0.append("has more than ")
+        $0.append(maxBytes)
+        $0.append(" bytes; --max-state raises the limit")
+      }
+    }
+  }
+
+  private static func fromArchive(
+    _ copy: borrowing FileDescriptor, _ options: RestoreOptions, _ limits: ReaderLimits
+  ) throws(ToolError) -> GivenState {
+    var reading = ReadOptions()
+    reading.limits = limits
+    let directory = options.spoolDirectory
+    let state = try Spool.extract(.qemu, from: copy, options.input, reading, in: directory)
+    var metadata: [UInt8] = []
+    if state.verdict.facts.summary(of: .metadata) != nil {
+      let stream = try Spool.extract(.metadata, from: copy, options.input, reading, in: directory)
+      metadata = try attempt(options.input) { () throws(SystemError) in
+        try stream.file().bytes(count: min(stream.bytes, StateFile.maxMetadataBytes))
+      }
+    }
+    let file = try attempt(options.input) { () throws(SystemError) in
+      let file = try Spool.file(bytes: state.bytes, in: directory)
+      try state.file().copy(bytes: state.bytes, to: file)
+      return file
+    }
+    try requireMagic(file, options.input)
+    return GivenState(file: file, format: .archive, metadata: metadata, warnings: [])
+  }
+
+  private static func fromStateFile(
+    _ copy: consuming Spool.Copy, _ options: RestoreOptions, _ limits: ReaderLimits
+  ) throws(ToolError) -> GivenState {
+    let finding = StateFile.check(copy.file, bytes: copy.bytes, limits: limits)
+    var warnings: [PlainText] = []
+    let format: StateFormat
+    var metadata: [UInt8] = []
+    switch finding {
+    case .good(let facts):
+      try attempt(options.input) { () throws(SystemError) in
+        try copy.file.truncate(to: facts.stateBytes)
+      }
+      format = .state
+      metadata = facts.metadata
+    case .none:
+      try requireMagic(copy.file, options.input)
+      if options.requiresTrailer {
+        throw ToolError(.incomplete, options.input) {
+          $0.append("has no trailer, or was cut inside of it: what it holds cannot be checked")
+        }
+      }
+      var text = PlainText()
+      text.append("has no trailer: whether it is what was saved cannot be checked")
+      warnings.append(text)
+      format = .raw
+    case .failed(let error): throw ToolError(.disk(error), options.input)
+    case .unreadable(let error): throw ToolError(error, options.input)
+    }
+    try requireMagic(copy.file, options.input)
+    return GivenState(
+      file: copy.takeFile(), format: format, metadata: metadata, warnings: warnings)
+  }
+
+  private static func requireMagic(
+    _ file: borrowing FileDescriptor, _ path: SystemPath
+  ) throws(ToolError) {
+    if try attempt(path, { () throws(SystemError) in try file.beginsWithQEMUMagic() }) { return }
+    throw ToolError(.notASaveDisk, path) {
+      $0.append("is neither a device state of QEMU nor a save disk")
+    }
+  }
+}
+
+extension Layout {
+  /// Whether a file begins with a save disk's magic.
+  static func isSaveDisk(
+    _ file: borrowing FileDescriptor, bytes: UInt64
+  ) throws(SystemError) -> Bool {
+    guard bytes >= 16 else { return false }
+    let first = try file.bytes(count: 16)
+    var cursor = unsafe ByteCursor(first.span.bytes)
+    return cursor.bytes16() == Layout.magic
+  }
+}

@@ -1,0 +1,103 @@
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// Where a state goes: a file that gets its name once it is complete, or something that exists and
+/// is written in place, such as standard output or a FIFO.
+///
+/// Made before anything else is touched, so that a path that cannot be used is found first.
+struct Output: ~Copyable {
+  private enum Kind {
+    case newFile(isReplacing: Bool)
+    case inPlace
+  }
+
+  let path: SystemPath
+  private let kind: Kind
+  private var file: NewFile?
+  private var target: FileDescriptor?
+
+  /// - Parameters:
+  ///   - path: "-" is standard output.
+  ///   - isForced: an existing file is replaced.
+  ///   - opensNow: also what is written in place; a FIFO then waits here for its reader.
+  init(_ path: SystemPath, isForced: Bool, opensNow: Bool) throws(ToolError) {
+    let existing = path.isStandardStream ? FileStatus.Kind.other : try DiskCommands.existing(path)
+    switch existing {
+    case nil,
+      .regular? where isForced:
+      let made = try attempt(path) { () throws(SystemError) in try NewFile(for: path) }
+      self.init(path, .newFile(isReplacing: existing != nil), made, nil)
+    case .regular?: throw DiskCommands.wouldDestroy(path)
+    case .directory?: throw ToolError(.wouldDestroy, path) { $0.append("is a directory") }
+    case .blockDevice?: throw ToolError(.wouldDestroy, path) { $0.append("is a block device") }
+    default:
+      let opened = opensNow ? try Output.openExisting(path) : nil
+      self.init(path, .inPlace, nil, opened)
+    }
+  }
+
+  private init(
+    _ path: SystemPath, _ kind: Kind, _ file: consuming NewFile?,
+    _ target: consuming FileDescriptor?
+  ) {
+    self.path = path
+    self.kind = kind
+    self.file = file
+    self.target = target
+  }
+
+  /// Nothing of what is written shows before `publish`.
+  var isNewFile: Bool {
+    if case .newFile = kind { return true }
+    return false
+  }
+
+  /// The descriptor to write to; opened if it has not been yet.
+  mutating func descriptor() throws(ToolError) -> FileDescriptor {
+    switch file {
+    case .some(let file): return FileDescriptor(borrowing: file.descriptor.number)
+    case .none: break
+    }
+    if let number = openNumber { return FileDescriptor(borrowing: number) }
+    let opened = try Output.openExisting(path)
+    let number = opened.number
+    target = consume opened
+    return FileDescriptor(borrowing: number)
+  }
+
+  private var openNumber: Int32? {
+    switch target {
+    case .some(let descriptor): descriptor.number
+    case .none: nil
+    }
+  }
+
+  /// Makes a new file durable and visible. Of what is written in place nothing can be taken back.
+  ///
+  /// - Parameter signals: the number of `EndingSignals`; if one has come in, nothing shows.
+  mutating func publish(heeding signals: Int32? = nil) throws(ToolError) {
+    if let signals, EndingSignals.hasCome(signals) {
+      throw ToolError(SystemError(.write, errno: Errno.interrupted), path)
+    }
+    guard case .newFile(let isReplacing) = kind, var made = file.take() else { return }
+    do throws(SystemError) {
+      try made.publish(isReplacing: isReplacing)
+    } catch {
+      throw ToolError(error, path)
+    }
+  }
+
+  /// It may have become a file since it was looked at; that is not written to.
+  private static func openExisting(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
+    if path.isStandardStream { return .standardOutput }
+    let target = try attempt(path) { () throws(SystemError) in
+      try FileDescriptor.open(path, .writeExisting)
+    }
+    let status = try attempt(path) { () throws(SystemError) in try target.status() }
+    switch status.kind {
+    case .regular, .blockDevice, .directory: throw DiskCommands.wouldDestroy(path)
+    default: return target
+    }
+  }
+}

@@ -1,0 +1,213 @@
+import QEMUMonitor
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// A QEMU whose state is taken: whatever goes wrong, a guest that was stopped here goes on.
+struct QEMUSession: ~Copyable {
+  private var monitor: Monitor
+  private let socket: SystemPath
+  /// Stopped by us, and not told to go on yet.
+  private(set) var isStopped = false
+
+  /// How long QEMU gets to let its guest go on after something has failed.
+  private static let resumeTimeoutMilliseconds: UInt64 = 5000
+
+  init(
+    _ socket: SystemPath, deadline: Deadline, signals: Int32?
+  ) throws(ToolError) {
+    let connected = try attemptMonitor(socket) { () throws(MonitorError) in
+      var monitor = try Monitor.connect(to: socket, deadline: deadline)
+      monitor.signals = signals
+      return monitor
+    }
+    monitor = connected
+    self.socket = socket
+  }
+
+  var version: PlainText { monitor.version }
+
+  /// What wrote the state, in lines, as the stream `metadata` has it.
+  mutating func metadata() throws(ToolError) -> [UInt8] {
+    var text = PlainText()
+    text.append("qemu ")
+    text.append(monitor.version)
+    text.append("\n")
+    do throws(MonitorError) {
+      let machine = try monitor.machineType()
+      text.append("machine ")
+      text.append(machine)
+      text.append("\n")
+    } catch {
+      // A QEMU that does not say is none the worse.
+      guard case .refused = error else { throw ToolError(error, socket) }
+    }
+    return text.bytes
+  }
+
+  /// Sees that the guest does not run.
+  ///
+  /// - Parameter isAllowed: a running guest may be stopped.
+  mutating func quiesce(isAllowed: Bool) throws(ToolError) {
+    let state = try runState()
+    if state.isIncoming {
+      throw ToolError(.qemuRefused, socket) {
+        $0.append("QEMU waits for a state itself (-incoming); there is none to take")
+      }
+    }
+    if !state.isRunning { return }
+    if !isAllowed {
+      throw ToolError(.qemuRefused, socket) {
+        $0.append("the guest is running; --pause stops it for the dump")
+      }
+    }
+    isStopped = true
+    try run { monitor throws(MonitorError) in try monitor.stop() }
+  }
+
+  /// Sees that QEMU waits for a state.
+  mutating func requireIncoming() throws(ToolError) {
+    let state = try runState()
+    if state.isIncoming { return }
+    throw ToolError(.qemuRefused, socket) {
+      $0.append("QEMU does not wait for a state (it is '")
+      $0.append(state.status)
+      $0.append("'); start it with -incoming defer")
+    }
+  }
+
+  private mutating func runState() throws(ToolError) -> RunState {
+    do throws(MonitorError) { return try monitor.runState() } catch {
+      throw ToolError(error, socket)
+    }
+  }
+
+  /// Has QEMU write its state into `sink`.
+  mutating func save(into sink: borrowing BoundedFile, maxBytes: UInt64) throws(ToolError) {
+    var set: UInt64 = 0
+    let descriptor = sink.writer.number
+    try run { monitor throws(MonitorError) in set = try monitor.addDescriptor(descriptor) }
+    do throws(MonitorError) {
+      try monitor.saveDeviceState(toSet: set)
+    } catch {
+      if case .refused = error {
+        removeDescriptors(set)
+        if (try? sink.isFull()) == true {
+          throw ToolError(.overLimit, socket) {
+            $0.append("the state is larger than the limit: ")
+            $0.append(maxBytes)
+            $0.append(" bytes; --max-state raises it (")
+            $0.append(error)
+            $0.append(")")
+          }
+        }
+      }
+      throw ToolError(error, socket)
+    }
+    removeDescriptors(set)
+    let (bytes, isState) = try attempt(socket) { () throws(SystemError) in
+      (try sink.reader.status().bytes, try sink.reader.beginsWithQEMUMagic())
+    }
+    if bytes > maxBytes {
+      throw ToolError(.overLimit, socket) {
+        $0.append("the state has ")
+        $0.append(bytes)
+        $0.append(" bytes, the limit is ")
+        $0.append(maxBytes)
+        $0.append("; --max-state raises it")
+      }
+    }
+    if !isState {
+      throw ToolError(.qemuRefused, socket) {
+        $0.append("QEMU said that it saved, but what it wrote (")
+        $0.append(bytes)
+        $0.append(" bytes) is no device state")
+      }
+    }
+  }
+
+  /// QEMU drops the set with its last monitor in any case.
+  private mutating func removeDescriptors(_ set: UInt64) {
+    try? monitor.removeDescriptors(set: set)
+  }
+
+  /// Gives QEMU a state, and waits until it has loaded it.
+  mutating func load(_ state: borrowing FileDescriptor) throws(ToolError) {
+    let number = state.number
+    try run { monitor throws(MonitorError) in try monitor.load(number) }
+  }
+
+  /// Lets a guest go on that was stopped here.
+  mutating func resume() throws(ToolError) {
+    guard isStopped else { return }
+    try run { monitor throws(MonitorError) in try monitor.cont() }
+    isStopped = false
+  }
+
+  /// The same after `error`: once more and briefly, also when a signal wants to end the process.
+  ///
+  /// - Returns: the error, with a word if the guest stays stopped.
+  mutating func resume(after error: ToolError) -> ToolError {
+    guard isStopped else { return error }
+    monitor.abandon()
+    monitor.signals = nil
+    monitor.deadline = Deadline(
+      timeoutMilliseconds: QEMUSession.resumeTimeoutMilliseconds)
+    do throws(MonitorError) {
+      try monitor.cont()
+      isStopped = false
+      return error
+    } catch {
+    }
+    return ToolError(error, adding: "; the guest was stopped, and could not be told to go on")
+  }
+
+  /// Leaves a guest that was stopped here as it is.
+  mutating func keepStopped() { isStopped = false }
+
+  private mutating func run(
+    _ body: (inout Monitor) throws(MonitorError) -> Void
+  ) throws(ToolError) {
+    do throws(MonitorError) { try body(&monitor) } catch { throw ToolError(error, socket) }
+  }
+}
+
+/// Runs `body`; an error of the monitor becomes one of the command, about `socket`.
+private func attemptMonitor(
+  _ socket: SystemPath, _ body: () throws(MonitorError) -> Monitor
+) throws(ToolError) -> Monitor {
+  do throws(MonitorError) { return try body() } catch { throw ToolError(error, socket) }
+}
+
+extension ToolError {
+  init(_ error: MonitorError, _ socket: SystemPath) {
+    self.init(ExitStatus(error), socket) { $0.append(error) }
+  }
+
+  /// The same with more words.
+  init(_ error: ToolError, adding words: StaticString) {
+    var text = error.text
+    var reason = error.reason
+    text.append(words)
+    reason.append(words)
+    self.init(status: error.status, text: text, reason: reason)
+  }
+}
+
+extension ExitStatus {
+  init(_ error: MonitorError) {
+    switch error {
+    case .cannotConnect(let error):
+      switch error.errno {
+      case Errno.nameTooLong: self = .usage
+      case Errno.connectionRefused: self = .qemuRefused
+      default: self = ExitStatus(error)
+      }
+    case .system(let error): self = ExitStatus(error)
+    case .deadline: self = .deadline
+    case .interrupted: self = .internalError
+    case .closed, .lineTooLong, .notJSON, .notQMP, .refused, .migrationFailed:
+      self = .qemuRefused
+    }
+  }
+}

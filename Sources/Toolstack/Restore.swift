@@ -1,0 +1,84 @@
+import Codecs
+import QEMUMonitor
+import QEMUState
+import SaveDisk
+import SystemIO
+import Transfer
+
+public struct RestoreOptions: Sendable {
+  /// The monitor of a QEMU that was started with `-incoming defer`.
+  public var socket: SystemPath
+  /// "-" is standard input.
+  public var input: SystemPath
+  /// A device or allocated file to go over; nil is a disk of our own.
+  public var disk: SystemPath?
+  /// For what does not fit into memory.
+  public var spoolDirectory: SystemPath
+  /// A state without a trailer is refused.
+  public var requiresTrailer = false
+  public var setting = CodecSetting.auto
+  public var header = HeaderOptions()
+  public var maxStateBytes = ReaderLimits.defaultStateBytes
+  /// For everything that QEMU does.
+  public var timeoutMilliseconds: UInt64 = 60_000
+
+  public init(socket: SystemPath, input: SystemPath, spoolDirectory: SystemPath) {
+    self.socket = socket
+    self.input = input
+    self.spoolDirectory = spoolDirectory
+  }
+}
+
+public struct RestoreReport: Sendable {
+  public let format: StateFormat
+  public let stateBytes: UInt64
+  public let diskBytes: UInt64
+  /// XXH3-128 of the state.
+  public let digest: Bytes16
+  /// What wrote it, in lines; empty if the input does not say.
+  public let metadata: [UInt8]
+  /// What a user should know though it went well; without the path.
+  public let warnings: [PlainText]
+}
+
+/// `restore`: a state file, its state over a save disk, into a QEMU on this machine.
+public enum Restore {
+  public static func run(_ options: RestoreOptions) throws(ToolError) -> RestoreReport {
+    let given = try GivenState.open(options)
+    var request = TransferDisk.Request(
+      path: options.disk, spoolDirectory: options.spoolDirectory)
+    request.options = options.header
+    request.options.direction = .restore
+    let disk = try TransferDisk.make(request)
+    var session = try QEMUSession(
+      options.socket, deadline: Deadline(timeoutMilliseconds: options.timeoutMilliseconds),
+      signals: nil)
+    try session.requireIncoming()
+    var warnings = given.warnings
+    let metadata = try session.metadata()
+    if !given.metadata.isEmpty && given.metadata != metadata {
+      warnings.append(difference(saved: given.metadata, here: metadata))
+    }
+    let carried = try TransferDisk.carry(
+      given.file, metadata: given.metadata, over: disk,
+      CarryOptions(
+        request: request, setting: options.setting, maxStateBytes: options.maxStateBytes))
+    let state = try attempt(options.input) { () throws(SystemError) in try carried.state.file() }
+    try session.load(state)
+    return RestoreReport(
+      format: given.format, stateBytes: carried.state.bytes, diskBytes: carried.diskBytes,
+      digest: carried.digest, metadata: given.metadata, warnings: warnings)
+  }
+
+  private static func difference(saved: [UInt8], here: [UInt8]) -> PlainText {
+    func line(_ bytes: [UInt8]) -> [UInt8] {
+      bytes.split(separator: UInt8(ascii: "\n")).joined(separator: ", ".utf8).map { $0 }
+    }
+    var text = PlainText()
+    text.append("the state was saved by another QEMU or machine: ")
+    text.append(escaping: line(saved), maxBytes: 512)
+    text.append("; this one is ")
+    text.append(escaping: line(here), maxBytes: 512)
+    return text
+  }
+}

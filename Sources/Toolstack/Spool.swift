@@ -1,0 +1,119 @@
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// Where bytes wait that nobody else may see: in memory, what is more in an unlinked file.
+enum Spool {
+  /// What is held back in memory; more goes to an unlinked file.
+  static let maxBytesInMemory: UInt64 = 16 << 20
+
+  struct ForDoor: ~Copyable {
+    var output: DoorOutput
+    /// Why there is no place for more than fits into memory.
+    let problem: SystemError?
+
+    /// To be called once.
+    mutating func takeOutput() -> DoorOutput {
+      var output = DoorOutput.nowhere
+      swap(&output, &self.output)
+      return output
+    }
+  }
+
+  /// A private copy, at whatever offset, and its length in bytes.
+  struct Copy: ~Copyable {
+    let file: FileDescriptor
+    let bytes: UInt64
+
+    consuming func takeFile() -> FileDescriptor { file }
+  }
+
+  /// For the output of the door.
+  ///
+  /// - Parameter directory: for what does not fit into memory. One that cannot be used matters
+  ///   only then.
+  static func forDoor(
+    in directory: SystemPath
+  ) throws(SystemError) -> ForDoor {
+    let memory = try FileDescriptor.inMemory()
+    var overflow: FileDescriptor?
+    var problem: SystemError?
+    do throws(SystemError) {
+      overflow = try FileDescriptor.unlinked(in: directory)
+    } catch {
+      problem = error
+    }
+    return ForDoor(
+      output: DoorOutput(memory: memory, maxBytes: maxBytesInMemory, overflow: overflow.take()),
+      problem: problem)
+  }
+
+  /// For so many bytes.
+  static func file(bytes: UInt64, in directory: SystemPath) throws(SystemError) -> FileDescriptor {
+    bytes <= maxBytesInMemory
+      ? try FileDescriptor.inMemory() : try FileDescriptor.unlinked(in: directory)
+  }
+
+  /// A private copy of everything that can be read from `input`.
+  ///
+  /// - Parameter maxBytes: more is an error (EFBIG).
+  static func copy(
+    of input: borrowing FileDescriptor, maxBytes: UInt64, in directory: SystemPath
+  ) throws(SystemError) -> Copy {
+    var file = try FileDescriptor.inMemory()
+    var isInMemory = true
+    var buffer = AlignedBuffer(byteCount: 262_144)
+    var sum: UInt64 = 0
+    while true {
+      var piece = buffer.mutableBytes(0..<262_144)
+      let count = try input.read(into: &piece, from: 0)
+      if count == 0 { return Copy(file: file, bytes: sum) }
+      sum += UInt64(count)
+      if sum > maxBytes { throw SystemError(.read, errno: Errno.fileTooLarge) }
+      if isInMemory && sum > maxBytesInMemory {
+        let larger = try FileDescriptor.unlinked(in: directory)
+        try file.copy(bytes: sum - UInt64(count), to: larger)
+        file = larger
+        isInMemory = false
+      }
+      try file.writeAll(buffer.bytes(0..<count))
+    }
+  }
+
+  /// One stream of a disk, verified with all of it.
+  struct Extracted: ~Copyable {
+    private let output: DoorOutput
+    let verdict: DoorVerdict
+
+    init(_ output: consuming DoorOutput, _ verdict: DoorVerdict) {
+      self.output = output
+      self.verdict = verdict
+    }
+
+    var bytes: UInt64 { verdict.outputBytes }
+
+    /// The stream as a file, its offset at the start; open as long as this is there.
+    func file() throws(SystemError) -> FileDescriptor {
+      let file = output.file(verdict)
+      try file.rewind()
+      return file
+    }
+  }
+
+  /// - Parameter path: names the disk in errors.
+  static func extract(
+    _ stream: StreamName, from disk: borrowing FileDescriptor, _ path: SystemPath,
+    _ options: ReadOptions, in directory: SystemPath
+  ) throws(ToolError) -> Extracted {
+    var spool = try attempt(path) { () throws(SystemError) in try forDoor(in: directory) }
+    let verdict = Door.open(disk, task: .extract(stream), options: options, output: spool.output)
+    if case .output? = verdict.failure, let problem = spool.problem {
+      throw ToolError(ExitStatus(problem), directory) {
+        $0.append("cannot hold a state of more than 16 MiB until it is verified: ")
+        $0.append(problem)
+      }
+    }
+    try DiskCommands.requireGood(verdict, path, output: directory)
+    return Extracted(spool.takeOutput(), verdict)
+  }
+}

@@ -1,0 +1,59 @@
+import QEMUState
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// A state file as `inspect` shows it.
+public struct StateInspection: Sendable {
+  public let path: SystemPath
+  public let stateBytes: UInt64
+  /// Of the state; nil without a good trailer.
+  public let digest: Bytes16?
+  public let metadata: [UInt8]
+  /// What is wrong with the trailer; nil if it is good or there is none.
+  public let failure: DiskError?
+  /// By the look of the bytes: for people only.
+  public let sections: [StateSection]
+
+  public var hasTrailer: Bool { digest != nil || failure != nil }
+}
+
+extension DiskCommands {
+  /// Whether a path is a plain file with a device state of QEMU, with or without a trailer.
+  public static func isStateFile(_ path: SystemPath) -> Bool {
+    if path.isStandardStream { return false }
+    guard let input = try? openInput(path), (try? input.status().kind) == .regular else {
+      return false
+    }
+    return (try? input.beginsWithQEMUMagic()) == true
+  }
+
+  /// `inspect` of a state file.
+  ///
+  /// - Parameter maxStateBytes: a longer file is refused.
+  public static func inspectState(
+    _ path: SystemPath, maxStateBytes: UInt64, spoolDirectory: SystemPath
+  ) throws(ToolError) -> StateInspection {
+    let limits = ReaderLimits(maxStateBytes: maxStateBytes)
+    let copy = try GivenState.privateCopy(of: path, limits, spoolDirectory)
+    var stateBytes = copy.bytes
+    var digest: Bytes16?
+    var metadata: [UInt8] = []
+    var failure: DiskError?
+    switch StateFile.check(copy.file, bytes: copy.bytes, limits: limits) {
+    case .good(let facts):
+      stateBytes = facts.stateBytes
+      digest = facts.stateDigest
+      metadata = facts.metadata
+    case .none: break
+    case .failed(let error): failure = error
+    case .unreadable(let error): throw ToolError(error, path)
+    }
+    let bytes = try attempt(path) { () throws(SystemError) in
+      try copy.file.bytes(count: stateBytes)
+    }
+    return StateInspection(
+      path: path, stateBytes: stateBytes, digest: digest, metadata: metadata, failure: failure,
+      sections: unsafe SectionList.scan(bytes.span.bytes))
+  }
+}

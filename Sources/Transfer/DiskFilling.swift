@@ -1,0 +1,77 @@
+import Codecs
+import SaveDisk
+import SystemIO
+
+/// The writing half of a transfer: a state streams into a disk that the other side has allocated,
+/// by the header that is on it.
+public enum DiskFilling {
+  /// - Parameters:
+  ///   - disk: allocated and still empty; stays open.
+  ///   - state: read from where it stands to its end, as the stream `qemu`.
+  ///   - metadata: for the stream `metadata`; none if it is empty.
+  ///   - maxStateBytes: a limit beside the header's.
+  /// - Returns: once everything is on stable storage.
+  public static func fill(
+    _ disk: borrowing FileDescriptor, from state: borrowing FileDescriptor, metadata: [UInt8] = [],
+    setting: CodecSetting = .auto, maxStateBytes: UInt64 = .max
+  ) throws(FillError) -> WrittenDisk {
+    let header: DiskHeader.Parsed
+    switch EmptyDisk.probe(disk) {
+    case .empty(let parsed): header = parsed
+    case .used: throw .used
+    case .otherSize(let found, let capacity):
+      throw .otherSize(foundBytes: found, capacityBytes: capacity)
+    case .failed(let failure): throw .unusable(failure)
+    }
+    var writer = DiskWriter(
+      header: header, store: FileStore(FileDescriptor(borrowing: disk.number)), setting: setting,
+      writesHeader: false, maxStateBytes: maxStateBytes)
+    do throws(WriteError) {
+      try writer.beginStream(.qemu)
+      try writer.write(from: state)
+      try writer.endStream()
+      if !metadata.isEmpty {
+        try writer.beginStream(.metadata)
+        try unsafe writer.write(metadata.span.bytes)
+        try writer.endStream()
+      }
+      return try writer.commit()
+    } catch {
+      writer.abandon(after: error)
+      throw .write(error)
+    }
+  }
+}
+
+/// Why a disk was not filled.
+public enum FillError: Error, Sendable {
+  /// It holds a log already.
+  case used
+  /// Its header was made for another size.
+  case otherSize(foundBytes: UInt64, capacityBytes: UInt64)
+  /// Its header cannot be read, or is none.
+  case unusable(DoorFailure)
+  case write(WriteError)
+}
+
+extension ExitStatus {
+  public init(_ error: FillError) {
+    switch error {
+    case .used, .otherSize: self = .wouldDestroy
+    case .unusable(let failure): self = ExitStatus(failure)
+    case .write(let error): self = ExitStatus(error)
+    }
+  }
+}
+
+extension PlainText {
+  public mutating func append(_ error: FillError) {
+    switch error {
+    case .used: append("holds a log already")
+    case .otherSize(let found, let capacity):
+      appendOtherSize(foundBytes: found, capacityBytes: capacity)
+    case .unusable(let failure): append(failure)
+    case .write(let error): append(error)
+    }
+  }
+}

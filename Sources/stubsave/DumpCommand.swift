@@ -1,0 +1,102 @@
+import ArgumentParser
+import SaveDisk
+import SystemIO
+import Toolstack
+import Transfer
+
+struct DumpCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "dump",
+    abstract: "Take a QEMU's device state, over a save disk, to a file.",
+    discussion: """
+      The guest must be stopped, or is stopped with --pause. RAM and disks are not part of the \
+      state. The file appears only when everything has been verified; it is QEMU's state with a \
+      trailer by which 'restore' checks it, and QEMU itself loads it as it is. Without --disk a \
+      loop device over memory is used, which needs root.
+      """)
+
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("Where the state goes; - is standard output.", valueName: "file"))
+  var output: PathArgument?
+
+  @Flag(help: "Stop a running guest; it goes on as soon as its state is taken.")
+  var pause = false
+
+  @Flag(help: "With --pause: the guest stays stopped, unless something fails.")
+  var keepPaused = false
+
+  @Option(help: "state has a trailer, raw is QEMU's bytes alone, archive is the save disk.")
+  var format = StateFormat.state
+
+  @OptionGroup var transfer: TransferOptions
+  @Flag(help: "Replace a file that exists; it stays until the new one is complete.")
+  var force = false
+  @OptionGroup var report: OutputOptions
+
+  func validate() throws {
+    guard pause || !keepPaused else { throw ValidationError("--keep-paused needs --pause.") }
+  }
+
+  func run() throws {
+    SignalsAsErrors.ofPipes()
+    try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
+      let target = output?.path ?? SystemPath(word: "-")
+      if output == nil && FileDescriptor.standardOutput.isTerminal {
+        throw ToolError(.usage, nil) {
+          $0.append("standard output is a terminal; -o FILE, or -o - to insist")
+        }
+      }
+      if report.json && target.isStandardStream {
+        throw ToolError(.usage, nil) { $0.append("--json needs -o FILE") }
+      }
+      var options = DumpOptions(
+        socket: transfer.qmp.path, output: target, spoolDirectory: SpoolDirectory.path)
+      options.disk = transfer.disk?.path
+      options.format = format
+      options.isForced = force
+      options.pauses = pause
+      options.keepsPaused = keepPaused
+      options.setting = transfer.codec
+      options.header = transfer.header
+      options.maxStateBytes = transfer.maxState.bytes
+      options.timeoutMilliseconds = transfer.timeout.milliseconds
+      let dumped = try Dump.run(options)
+      if report.json { try Console.say(json: DumpJSON(target, format, dumped)) }
+      return .good
+    }
+  }
+}
+
+struct DumpJSON: Encodable {
+  let type = "dumped"
+  let path: String
+  let format: String
+  let stateBytes: UInt64
+  let diskBytes: UInt64
+  /// Of the state's bytes.
+  let xxh128: String
+  let metadata: [String]
+
+  init(_ path: SystemPath, _ format: StateFormat, _ report: DumpReport) {
+    self.path = path.text
+    self.format = format.text
+    stateBytes = report.stateBytes
+    diskBytes = report.diskBytes
+    xxh128 = report.digest.hexText
+    metadata = MetadataText.lines(report.metadata)
+  }
+
+  enum CodingKeys: CodingKey { case type, path, format, stateBytes, diskBytes, xxh128, metadata }
+}
+
+/// The stream `metadata` for people: lines of printable ASCII.
+enum MetadataText {
+  static func lines(_ bytes: [UInt8]) -> [String] {
+    bytes.split(separator: UInt8(ascii: "\n")).map { line in
+      var text = PlainText()
+      text.append(escaping: line, maxBytes: 256)
+      return text.text
+    }
+  }
+}

@@ -1,0 +1,78 @@
+import ArgumentParser
+import SaveDisk
+import SystemIO
+import Toolstack
+import Transfer
+
+struct RestoreCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "restore",
+    abstract: "Give a QEMU the device state from a file, over a save disk.",
+    discussion: """
+      QEMU must have been started with -incoming defer and the devices of the one that was saved. \
+      It gets nothing before everything has been verified, and has loaded the state when the \
+      command ends; without -S its guest runs then. Without --disk a loop device over memory is \
+      used, which needs root.
+      """)
+
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("A file from 'dump'; - is standard input.", valueName: "file"))
+  var input: PathArgument?
+
+  @Flag(help: "Refuse a state without a trailer, which cannot be checked.")
+  var requireTrailer = false
+
+  @OptionGroup var transfer: TransferOptions
+  @OptionGroup var report: OutputOptions
+
+  func run() throws {
+    SignalsAsErrors.ofPipes()
+    try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
+      if input == nil && FileDescriptor.standardInput.isTerminal {
+        throw ToolError(.usage, nil) {
+          $0.append("the state comes on standard input, which is a terminal; -i FILE names one")
+        }
+      }
+      let source = input?.path ?? SystemPath(word: "-")
+      var options = RestoreOptions(
+        socket: transfer.qmp.path, input: source, spoolDirectory: SpoolDirectory.path)
+      options.disk = transfer.disk?.path
+      options.requiresTrailer = requireTrailer
+      options.setting = transfer.codec
+      options.header = transfer.header
+      options.maxStateBytes = transfer.maxState.bytes
+      options.timeoutMilliseconds = transfer.timeout.milliseconds
+      let restored = try Restore.run(options)
+      for warning in restored.warnings { Console.warn(source, warning) }
+      if report.json { try Console.say(json: RestoreJSON(source, restored)) }
+      return .good
+    }
+  }
+}
+
+struct RestoreJSON: Encodable {
+  let type = "restored"
+  let path: String
+  let format: String
+  let stateBytes: UInt64
+  let diskBytes: UInt64
+  /// Of the state's bytes.
+  let xxh128: String
+  let metadata: [String]
+  let warnings: [String]
+
+  init(_ path: SystemPath, _ report: RestoreReport) {
+    self.path = path.text
+    format = report.format.text
+    stateBytes = report.stateBytes
+    diskBytes = report.diskBytes
+    xxh128 = report.digest.hexText
+    metadata = MetadataText.lines(report.metadata)
+    warnings = report.warnings.map(\.text)
+  }
+
+  enum CodingKeys: CodingKey {
+    case type, path, format, stateBytes, diskBytes, xxh128, metadata, warnings
+  }
+}
