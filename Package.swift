@@ -15,6 +15,7 @@ let package = Package(
   products: [
     .executable(name: "stubsave", targets: ["stubsave"]),
     .executable(name: "stubsave-agent", targets: ["stubsave-agent"]),
+    .executable(name: "stubsave-bench", targets: ["stubsave-bench"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")
@@ -61,6 +62,13 @@ let package = Package(
       name: "stubsave",
       dependencies: [
         "Toolstack", "Transfer", "QEMUMonitor", "QEMUState", "SaveDisk", "Codecs", "SystemIO",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "stubsave-bench",
+      dependencies: [
+        "Transfer", "QEMUMonitor", "SaveDisk", "Codecs", "SystemIO",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),

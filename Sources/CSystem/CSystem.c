@@ -43,6 +43,9 @@ int stubsave_ofd_lock(int fd) {
   return fcntl(fd, F_OFD_SETLK, &lock);
 }
 int stubsave_set_read_lease(int fd, int is_set) {
+  // Whoever opens the file meanwhile breaks the lease; SIGIO, which then comes, would end the
+  // process, SIGURG is ignored by default.
+  if (is_set && fcntl(fd, F_SETSIG, SIGURG) != 0) return -1;
   return fcntl(fd, F_SETLEASE, is_set ? F_RDLCK : F_UNLCK);
 }
 

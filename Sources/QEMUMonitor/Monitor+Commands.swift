@@ -49,7 +49,7 @@ extension Monitor {
   ///
   /// - Parameter descriptor: a regular file or memfd, opened exactly O_WRONLY, at offset 0.
   /// - Returns: the number of a new set of file descriptors with this one in it: the file is
-  ///   `/dev/fdset/NUMBER`. QEMU drops the set when its last monitor has gone.
+  ///   `/dev/fdset/NUMBER`.
   public mutating func addDescriptor(_ descriptor: Int32) throws(MonitorError) -> UInt64 {
     let reply = try execute("add-fd", passing: descriptor)
     guard let member = reply.document.member("fdset-id", of: reply.result),
@@ -58,7 +58,8 @@ extension Monitor {
     return set
   }
 
-  /// Takes a set back; QEMU closes its descriptors once it no longer uses them.
+  /// Takes a set back. QEMU closes its descriptors when it no longer uses them; 7.2 does so only
+  /// while its guest runs.
   public mutating func removeDescriptors(set: UInt64) throws(MonitorError) {
     var arguments = PlainText()
     arguments.append("{\"fdset-id\":")
@@ -72,12 +73,20 @@ extension Monitor {
   /// With `live` false: true would leave the disks inactive, and a second save of a stopped
   /// machine would abort QEMU (measured with 7.2).
   public mutating func saveDeviceState(toSet set: UInt64) throws(MonitorError) {
+    try saveDeviceState(to: SystemPath(word: "/dev/fdset/", number: set))
+  }
+
+  /// The same to a file, FIFO or device that QEMU can open; truncated first, never flushed.
+  public mutating func saveDeviceState(to path: SystemPath) throws(MonitorError) {
     var arguments = PlainText()
-    arguments.append("{\"filename\":\"/dev/fdset/")
-    arguments.append(set)
-    arguments.append("\",\"live\":false}")
+    arguments.append("{\"filename\":")
+    arguments.append(jsonString: path.bytes)
+    arguments.append(",\"live\":false}")
     _ = try execute("xen-save-devices-state", arguments: arguments)
   }
+
+  /// Ends QEMU.
+  public mutating func quit() throws(MonitorError) { _ = try execute("quit") }
 
   /// Gives a QEMU that was started with `-incoming defer` its state, and waits until it has
   /// loaded it. QEMU 7.2 ends if it cannot: `.closed`.
@@ -101,5 +110,21 @@ extension Monitor {
       default: try awaitEvent("the end of the load")
       }
     }
+  }
+}
+
+extension PlainText {
+  /// A JSON string of bytes that are UTF-8.
+  mutating func append(jsonString bytes: some Sequence<UInt8>) {
+    append("\"")
+    for byte in bytes {
+      if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
+        append("\\u00")
+        append(hexByte: byte)
+      } else {
+        append(byte: byte)
+      }
+    }
+    append("\"")
   }
 }

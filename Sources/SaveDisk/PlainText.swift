@@ -68,7 +68,11 @@ public struct PlainText: Sendable {
 
   public mutating func append(_ text: PlainText) { bytes.append(contentsOf: text.bytes) }
 
-  private mutating func append(hexByte byte: UInt8) {
+  /// One byte as it is, for text in a format that has its own escapes.
+  public mutating func append(byte: UInt8) { bytes.append(byte) }
+
+  /// Two digits.
+  public mutating func append(hexByte byte: UInt8) {
     appendDigit(byte >> 4)
     appendDigit(byte & 15)
   }

@@ -25,15 +25,14 @@ extension FileDescriptor {
     try Syscalls.zero(number, from: offset, bytes: bytes)
   }
 
-  /// Whether somebody else has this regular file open for writing, as a lease shows (fcntl(2),
-  /// F_SETLEASE).
+  /// Whether somebody has this regular file open for writing, as a lease shows (fcntl(2),
+  /// F_SETLEASE). The lease is given back at once, at the latest when this is closed.
   ///
   /// - Returns: nil where a lease cannot tell: another user's file, or a file system without.
-  /// - Note: this descriptor must be open for reading only.
-  public func hasWriter() -> Bool? {
+  public static func hasWriter(_ path: SystemPath) throws(SystemError) -> Bool? {
+    let file = try open(path, .read)
     do throws(SystemError) {
-      try Syscalls.setReadLease(number, true)
-      try Syscalls.setReadLease(number, false)
+      try Syscalls.setReadLease(file.number, true)
       return false
     } catch {
       return error.errno == Errno.wouldBlock ? true : nil

@@ -45,6 +45,10 @@ public struct BoundedFile: ~Copyable {
     self.reader = reader
   }
 
+  /// QEMU before 9.1 closes a descriptor that was taken back only while its guest runs, and never
+  /// after a save that failed (measured with 7.2): so it is left with an empty file.
+  deinit { try? writer.truncate(to: 0) }
+
   /// True if a write has failed, or will, because of the limit.
   public func isFull() throws(SystemError) -> Bool {
     guard let maxBytes else { return false }

@@ -66,10 +66,10 @@ extension DiskCommands {
 
   /// A plain file for writing that nobody else writes, as far as locks and a lease can tell.
   static func openFile(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
-    let reader = try attempt(path) { () throws(SystemError) in
-      try FileDescriptor.open(path, .read)
+    let hasWriter = try attempt(path) { () throws(SystemError) in
+      try FileDescriptor.hasWriter(path)
     }
-    if reader.hasWriter() == true {
+    if hasWriter == true {
       throw ToolError(.busy, path) { $0.append("another program has it open for writing") }
     }
     return try attempt(path) { () throws(SystemError) in

@@ -72,7 +72,15 @@ struct GivenDevice: ~Copyable {
   /// - Parameter isForced: what libblkid finds is overwritten all the same.
   borrowing func requireUnused(isForced: Bool) throws(ToolError) {
     if isForced { return }
-    switch BlockProbe.look(at: descriptor) {
+    // libblkid reads into memory as it comes, which O_DIRECT does not take.
+    let buffered = try attempt(path) { () throws(SystemError) in
+      let device = try FileDescriptor.open(path, .read)
+      guard try device.status().majorMinor == descriptor.status().majorMinor else {
+        throw SystemError(.open, errno: Errno.noSuchDevice)
+      }
+      return device
+    }
+    switch BlockProbe.look(at: buffered) {
     case .nothing: break
     case .holds(let what):
       throw ToolError(.wouldDestroy, path) {

@@ -126,7 +126,7 @@ struct QEMUSession: ~Copyable {
     }
   }
 
-  /// QEMU drops the set with its last monitor in any case.
+  /// A set that stays is an empty file in the end (`BoundedFile`).
   private mutating func removeDescriptors(_ set: UInt64) {
     try? monitor.removeDescriptors(set: set)
   }
@@ -157,7 +157,8 @@ struct QEMUSession: ~Copyable {
       try monitor.cont()
       isStopped = false
       return error
-    } catch {
+    } catch let failure {
+      if case .closed = failure { return error }
     }
     return ToolError(error, adding: "; the guest was stopped, and could not be told to go on")
   }

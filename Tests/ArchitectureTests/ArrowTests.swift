@@ -28,12 +28,14 @@ import Testing
     "stubsave": [
       "Toolstack", "Transfer", "QEMUMonitor", "QEMUState", "SaveDisk", "Codecs", "SystemIO",
     ],
+    "stubsave-bench": ["Transfer", "QEMUMonitor", "SaveDisk", "Codecs", "SystemIO"],
   ]
 
   /// Modules of others, by target.
   static let outside: [String: Set<String>] = [
     "Toolstack": ["Foundation"],
     "stubsave": ["Foundation", "ArgumentParser"],
+    "stubsave-bench": ["Foundation", "ArgumentParser"],
   ]
 
   static let sources = Repository.root.appendingPathComponent("Sources")

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
 import random
 import shutil
 import signal
@@ -30,14 +28,19 @@ from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-QEMU = "qemu-system-x86_64"
+sys.dont_write_bytecode = True
+try:
+    import machine
+    from machine import QEMU, SAVE, Monitor
+except ModuleNotFoundError as missing:
+    sys.exit(f"needs {missing.name} (apt package python3-xxhash)")
+
 MACHINE = """
     -M pc,suppress-vmdesc=on -nodefaults -no-user-config -accel tcg -m 16 -display none
     -global migration.send-section-footer=off -global migration.send-configuration=off
     -global migration.store-global-state=off -global apic.vapic=off -rtc clock=vm
     -device VGA -device ahci -device rtl8139
 """.split()
-SAVE = "xen-save-devices-state"
 INCOMING = "-S -incoming defer -global migration.x-events=on".split()
 DEADLINE_SECONDS = 15  # for one process; a load takes about 0.1 s
 VERDICTS = {f"exit {code}" for code in (2, 3, 4, 6, 7)}  # by which stubsave refuses a disk
@@ -57,45 +60,8 @@ class Result(NamedTuple):
 async def running(*command: str, **options: Any) -> AsyncIterator[Process]:
     """A process that outlives neither the block nor its deadline."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        process = await asyncio.create_subprocess_exec(*command, **options)
-        try:
+        async with machine.running(*command, **options) as process:
             yield process
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)  # process.kill() may reap, as asyncio does
-            await process.wait()
-
-
-class Monitor:
-    """QMP: one JSON object a line, replies and events mixed. Deadlines are the caller's."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._migration, self.version = "none", dict[str, int]()
-
-    async def receive(self) -> Any:
-        """The next object that QEMU sends; ConnectionError if it has gone."""
-        line = await self._reader.readline()
-        if not line.endswith(b"\n"):
-            raise ConnectionError("QEMU has gone")
-        message = json.loads(line)
-        if message.get("event") == "MIGRATION":
-            self._migration = message["data"]["status"]
-        return message
-
-    async def execute(self, command: str, **arguments: Any) -> None:
-        """Run a command that gives nothing back; ConnectionError also if it is refused."""
-        message = {"execute": command, "arguments": arguments}
-        self._writer.write(json.dumps(message).encode() + b"\n")
-        while "return" not in (reply := await self.receive()):
-            if "error" in reply:
-                raise ConnectionError(f"{command}: {reply['error']['desc']}")
-
-    async def loaded(self) -> None:
-        """Wait until a state has been loaded; where that fails, QEMU ends."""
-        while self._migration != "completed":
-            await self.receive()
 
 
 @asynccontextmanager
@@ -109,9 +75,17 @@ async def qemu(state: int | IO[bytes], *options: str) -> AsyncIterator[tuple[Pro
                            stdout=DEVNULL, stderr=PIPE, pass_fds=(theirs.fileno(),)) as process:
             theirs.close()  # QEMU's end is now the only one
             monitor = Monitor(reader, writer)
-            monitor.version = (await monitor.receive())["QMP"]["version"]["qemu"]
+            await monitor.receive()  # the greeting
             await monitor.execute("qmp_capabilities")
             yield process, monitor
+
+
+def flipped(content: bytes, flip: int | None) -> bytes:
+    """The content, with one bit changed if `flip` says which."""
+    data = bytearray(content)
+    if flip is not None:
+        data[flip // 8] ^= 1 << flip % 8
+    return bytes(data)
 
 
 class Trials:
@@ -123,11 +97,8 @@ class Trials:
 
     def _file(self, content: bytes = b"", flip: int | None = None) -> IO[bytes]:
         """A temporary file of that content, with one bit changed if `flip` says which."""
-        data = bytearray(content)
-        if flip is not None:
-            data[flip // 8] ^= 1 << flip % 8
         file = tempfile.NamedTemporaryFile(dir=self._directory)
-        file.write(data)
+        file.write(flipped(content, flip))
         file.seek(0)
         return file
 
@@ -137,7 +108,8 @@ class Trials:
             async with qemu(DEVNULL) as (_, monitor):
                 await monitor.execute("stop")
                 await monitor.execute(SAVE, filename=file.name, live=False)
-            return Path(file.name).read_bytes(), "{major}.{minor}.{micro}".format(**monitor.version)
+                version = (await monitor.execute("query-version"))["qemu"]
+            return Path(file.name).read_bytes(), "{major}.{minor}.{micro}".format(**version)
 
     async def load(self, state: bytes, flip: int | None = None) -> Result:
         """Load a state in a fresh QEMU, and save it again if it is accepted."""
@@ -160,11 +132,15 @@ class Trials:
                        flip: int | None = None) -> Result:
         """Run a stubsave command on a disk with these bytes, with `data` as standard input."""
         async with self._slots:
-            with self._file(disk, flip) as file, self._file(data) as source, suppress(TimeoutError):
-                async with running(self._stubsave, command, file.name, stdin=source, stdout=PIPE,
+            # Not open here: stubsave does not write to a file that another program may write to.
+            with (tempfile.TemporaryDirectory(dir=self._directory) as directory,
+                  self._file(data) as source, suppress(TimeoutError)):
+                file = Path(directory, "disk")
+                file.write_bytes(flipped(disk, flip))
+                async with running(self._stubsave, command, str(file), stdin=source, stdout=PIPE,
                                    stderr=DEVNULL) as child:
                     output, _ = await child.communicate()
-                    return Result(f"exit {child.returncode}", output, Path(file.name).read_bytes())
+                    return Result(f"exit {child.returncode}", output, file.read_bytes())
         return Result()
 
 

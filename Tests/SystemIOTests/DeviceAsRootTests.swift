@@ -12,7 +12,7 @@ import Testing
 // - a lease tells whether a file has a writer.
 
 @Suite(.enabled(if: Privileges.isRoot, "needs root: loop devices, mounts"))
-struct DeviceTests {
+struct DeviceAsRootTests {
   private func backing(_ bytes: UInt64) throws -> FileDescriptor {
     let file = try FileDescriptor.inMemory()
     try file.truncate(to: bytes)
@@ -109,11 +109,11 @@ struct DeviceTests {
     try Data("text".utf8).write(to: url)
     defer { try? FileManager.default.removeItem(at: url) }
     let path = try #require(SystemPath(url.path))
-    let before = try FileDescriptor.open(path, .read).hasWriter()
+    let before = try FileDescriptor.hasWriter(path)
     let writer = try FileDescriptor.open(path, .readWrite)
-    let during = try FileDescriptor.open(path, .read).hasWriter()
+    let during = try FileDescriptor.hasWriter(path)
     _ = consume writer
-    let after = try FileDescriptor.open(path, .read).hasWriter()
+    let after = try FileDescriptor.hasWriter(path)
     #expect(before == false && during == true && after == false)
   }
 
