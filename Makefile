@@ -7,7 +7,7 @@ PYTHON ?= /usr/bin/python3
 # What the build needs, and what only the tests need.
 BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev
 TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 qemu-system-xen \
-	strace e2fsprogs lz4
+	strace e2fsprogs lz4 lvm2 fdisk mount
 PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
 # One static program: it runs where no Swift is installed, and starts in half the time, because
@@ -119,11 +119,11 @@ test-hostile: build
 SANITIZED = SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0 STUBSAVE_SANITIZER
 sanitize: deps agent
 	$(SANITIZED)=address $(SWIFT_TEST) --sanitize=address --scratch-path .build/asan \
-	  --skip CommandTests
+	  --skip CommandTests $(SKIP_AS_ROOT)
 	$(SANITIZED)=address $(SWIFT_TEST) --sanitize=address \
 	  --scratch-path .build/asan --skip-build --filter CommandTests
 	$(SANITIZED)=thread $(SWIFT_TEST) --sanitize=thread --scratch-path .build/tsan \
-	  --skip CommandTests
+	  --skip CommandTests $(SKIP_AS_ROOT)
 
 lint:
 	$(SWIFT) format lint --strict -r Sources Tests Package.swift

@@ -58,10 +58,12 @@ let package = Package(
         "Transfer", "QEMUMonitor", "QEMUState", "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
       ],
       swiftSettings: strict),
+    .target(name: "CProgram"),
     .executableTarget(
       name: "stubsave",
       dependencies: [
-        "Toolstack", "Transfer", "QEMUMonitor", "QEMUState", "SaveDisk", "Codecs", "SystemIO",
+        "CProgram", "Toolstack", "Transfer", "QEMUMonitor", "QEMUState", "SaveDisk", "Codecs",
+        "SystemIO",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),

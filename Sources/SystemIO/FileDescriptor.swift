@@ -86,8 +86,13 @@ public struct FileDescriptor: ~Copyable {
   /// description (fcntl(2), as QEMU locks its images); EWOULDBLOCK if somebody has one already.
   public func lockExclusively() throws(SystemError) { try Syscalls.lockExclusively(number) }
 
-  /// The next `read` or `writeAll` without an offset is at the start.
-  public func rewind() throws(SystemError) { try Syscalls.seekToStart(number) }
+  /// The next `read` or `writeAll` without an offset is at `offset`.
+  public func seek(to offset: UInt64) throws(SystemError) {
+    try Syscalls.seek(number, to: offset)
+  }
+
+  /// The same at the start.
+  public func rewind() throws(SystemError) { try seek(to: 0) }
 
   public func truncate(to bytes: UInt64) throws(SystemError) {
     try Syscalls.ftruncate(number, to: bytes)

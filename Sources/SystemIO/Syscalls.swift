@@ -83,8 +83,8 @@ enum Syscalls {
     if CSystem.fsync(descriptor) != 0 { throw SystemError(.fsync, errno: stubsave_errno()) }
   }
 
-  static func seekToStart(_ descriptor: Int32) throws(SystemError) {
-    _ = try run(.seek) { lseek(descriptor, 0, SEEK_SET) }
+  static func seek(_ descriptor: Int32, to offset: UInt64) throws(SystemError) {
+    _ = try run(.seek) { lseek(descriptor, off_t(offset), SEEK_SET) }
   }
 
   static func ftruncate(_ descriptor: Int32, to bytes: UInt64) throws(SystemError) {

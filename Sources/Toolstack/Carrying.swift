@@ -26,9 +26,10 @@ struct CarryOptions {
   var maxStateBytes = ReaderLimits.defaultStateBytes
 
   /// For all streams together.
-  var limits: ReaderLimits {
-    ReaderLimits(
-      maxStateBytes: min(maxStateBytes, .max / 2) + StateFile.maxMetadataBytes)
+  var limits: ReaderLimits { CarryOptions.limits(maxStateBytes: maxStateBytes) }
+
+  static func limits(maxStateBytes: UInt64) -> ReaderLimits {
+    ReaderLimits(maxStateBytes: min(maxStateBytes, .max / 2) + StateFile.maxMetadataBytes)
   }
 }
 
@@ -53,6 +54,7 @@ extension TransferDisk {
       else { throw ToolError(error, disk.path) }
       var request = options.request
       request.capacityBytes = needed
+      request.isNeeded = true
       // The first goes before the second comes: a given device is the same one.
       _ = consume disk
       disk = try make(request)

@@ -72,11 +72,22 @@ extension DiskCommands {
     if hasWriter == true {
       throw ToolError(.busy, path) { $0.append("another program has it open for writing") }
     }
-    return try attempt(path) { () throws(SystemError) in
-      let disk = try FileDescriptor.open(path, .readWrite)
-      // What it is counts from when nobody else can change it.
+    let disk = try attempt(path) { () throws(SystemError) in
+      try FileDescriptor.open(path, .readWrite)
+    }
+    // What it is counts from when nobody else can change it.
+    try lock(disk, path)
+    return disk
+  }
+
+  static func lock(
+    _ disk: borrowing FileDescriptor, _ path: SystemPath
+  ) throws(ToolError) {
+    do throws(SystemError) {
       try disk.lockExclusively()
-      return disk
+    } catch {
+      guard error.errno == Errno.wouldBlock else { throw ToolError(error, path) }
+      throw ToolError(.busy, path) { $0.append("another program has locked it") }
     }
   }
 

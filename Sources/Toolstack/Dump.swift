@@ -114,42 +114,42 @@ public enum Dump {
     _ carried: borrowing CarriedState, _ options: DumpOptions, to output: inout Output,
     heeding signals: Int32?
   ) throws(ToolError) {
-    let target = try output.descriptor()
     let path = options.output
-    switch options.format {
-    case .archive:
-      try attempt(path) { () throws(SystemError) in
+    // Everything is there before the first byte goes out, in one file: what is written in place
+    // cannot be taken back, and a state that lost its trailer would look like a bare one.
+    if options.format == .state { try appendTrailer(to: carried, options) }
+    let target = try output.descriptor()
+    try attempt(path) { () throws(SystemError) in
+      switch options.format {
+      case .archive:
         try carried.disk.copy(bytes: carried.diskBytes, to: target, heeding: signals)
+      case .raw, .state:
+        let file = try carried.state.file()
+        try file.copy(bytes: try file.status().bytes, to: target, heeding: signals)
       }
-    case .raw, .state:
-      try attempt(path) { () throws(SystemError) in
-        try carried.state.file().copy(bytes: carried.state.bytes, to: target, heeding: signals)
-      }
-    }
-    if options.format == .state {
-      try appendTrailer(carried, options, to: target, heeding: signals)
     }
     try output.publish(heeding: signals)
   }
 
+  /// Behind the state, in the file that is private to this process.
   private static func appendTrailer(
-    _ carried: borrowing CarriedState, _ options: DumpOptions,
-    to target: borrowing FileDescriptor, heeding signals: Int32?
+    to carried: borrowing CarriedState, _ options: DumpOptions
   ) throws(ToolError) {
     let path = options.output
-    let trailer = try attempt(path) { () throws(SystemError) in try FileDescriptor.inMemory() }
     let header = try attempt(path) { () throws(SystemError) in
       try options.header.header(capacityBytes: 0)
     }
+    let file = try attempt(path) { () throws(SystemError) in
+      let file = try carried.state.file()
+      try file.seek(to: carried.state.bytes)
+      return file
+    }
     do throws(WriteError) {
       try StateFile.appendTrailer(
-        to: trailer, stateBytes: carried.state.bytes, stateDigest: carried.digest,
+        to: file, stateBytes: carried.state.bytes, stateDigest: carried.digest,
         metadata: carried.metadata, header: header)
     } catch {
       throw ToolError(ExitStatus(error), path) { $0.append(error) }
-    }
-    try attempt(path) { () throws(SystemError) in
-      try trailer.copy(bytes: try trailer.status().bytes, to: target, heeding: signals)
     }
   }
 }

@@ -33,12 +33,7 @@ struct GivenDevice: ~Copyable {
         $0.append(" bytes; 4096 is the most that a save disk can have")
       }
     }
-    do throws(SystemError) {
-      try device.lockExclusively()
-    } catch {
-      guard error.errno == Errno.wouldBlock else { throw ToolError(error, path) }
-      throw ToolError(.busy, path) { $0.append("another program has locked the device") }
-    }
+    try DiskCommands.lock(device, path)
     self.path = path
     bytes = facts.bytes
     descriptor = device

@@ -12,7 +12,8 @@ struct GivenState: ~Copyable {
   let warnings: [PlainText]
 
   static func open(_ options: RestoreOptions) throws(ToolError) -> GivenState {
-    let limits = ReaderLimits(maxStateBytes: options.maxStateBytes)
+    // Of all streams together; the state by itself is measured below.
+    let limits = CarryOptions.limits(maxStateBytes: options.maxStateBytes)
     let copy = try privateCopy(of: options.input, limits, options.spoolDirectory)
     if try attempt(
       options.input,
@@ -58,6 +59,7 @@ struct GivenState: ~Copyable {
         try stream.file().bytes(count: min(stream.bytes, StateFile.maxMetadataBytes))
       }
     }
+    try requireSize(state.bytes, options)
     let file = try attempt(options.input) { () throws(SystemError) in
       let file = try Spool.file(bytes: state.bytes, in: directory)
       try state.file().copy(bytes: state.bytes, to: file)
@@ -76,6 +78,7 @@ struct GivenState: ~Copyable {
     var metadata: [UInt8] = []
     switch finding {
     case .good(let facts):
+      try requireSize(facts.stateBytes, options)
       try attempt(options.input) { () throws(SystemError) in
         try copy.file.truncate(to: facts.stateBytes)
       }
@@ -83,6 +86,7 @@ struct GivenState: ~Copyable {
       metadata = facts.metadata
     case .none:
       try requireMagic(copy.file, options.input)
+      try requireSize(copy.bytes, options)
       if options.requiresTrailer {
         throw ToolError(.incomplete, options.input) {
           $0.append("has no trailer, or was cut inside of it: what it holds cannot be checked")
@@ -98,6 +102,19 @@ struct GivenState: ~Copyable {
     try requireMagic(copy.file, options.input)
     return GivenState(
       file: copy.takeFile(), format: format, metadata: metadata, warnings: warnings)
+  }
+
+  private static func requireSize(
+    _ stateBytes: UInt64, _ options: RestoreOptions
+  ) throws(ToolError) {
+    if stateBytes <= options.maxStateBytes { return }
+    throw ToolError(.overLimit, options.input) {
+      $0.append("the state has ")
+      $0.append(stateBytes)
+      $0.append(" bytes, the limit is ")
+      $0.append(options.maxStateBytes)
+      $0.append("; --max-state raises it")
+    }
   }
 
   private static func requireMagic(

@@ -128,7 +128,12 @@ struct QEMUSession: ~Copyable {
 
   /// A set that stays is an empty file in the end (`BoundedFile`).
   private mutating func removeDescriptors(_ set: UInt64) {
-    try? monitor.removeDescriptors(set: set)
+    do throws(MonitorError) {
+      try monitor.removeDescriptors(set: set)
+    } catch {
+      // The state is there; whether the reply comes late or never is of no consequence.
+      monitor.abandon()
+    }
   }
 
   /// Gives QEMU a state, and waits until it has loaded it.

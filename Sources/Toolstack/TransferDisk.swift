@@ -26,6 +26,8 @@ struct TransferDisk: ~Copyable {
     var options = HeaderOptions()
     /// Of a disk of our own, or on an unused device.
     var capacityBytes = DiskCommands.defaultCapacityBytes
+    /// No less will do; else a smaller device will.
+    var isNeeded = false
     /// For a disk of our own that is too large for memory.
     var spoolDirectory: SystemPath
   }
@@ -45,7 +47,6 @@ struct TransferDisk: ~Copyable {
   }
 
   private static func own(_ request: Request) throws(ToolError) -> TransferDisk {
-    let control = SystemPath(word: "/dev/loop-control")
     do throws(SystemError) {
       let backing = try Spool.file(bytes: request.capacityBytes, in: request.spoolDirectory)
       try backing.truncate(to: request.capacityBytes)
@@ -58,7 +59,7 @@ struct TransferDisk: ~Copyable {
         path: loop.path, header: header, device: device, kept: backing, given: nil,
         wipesDevice: false)
     } catch {
-      throw ToolError(ExitStatus(error), control) {
+      throw ToolError(ExitStatus(error), nil) {
         $0.append("cannot make a disk behind a loop device: ")
         $0.append(error)
         $0.append("; run as root, or name a disk with --disk")
@@ -86,7 +87,10 @@ struct TransferDisk: ~Copyable {
       }
     case .failed(.disk):
       try given.requireUnused(isForced: false)
-      let header = try given.allocate(request.options, capacityBytes: request.capacityBytes)
+      let capacity =
+        request.isNeeded
+        ? request.capacityBytes : min(request.capacityBytes, given.wholeCapacityBytes)
+      let header = try given.allocate(request.options, capacityBytes: capacity)
       return TransferDisk(
         path: path, header: header, device: FileDescriptor(borrowing: number), kept: nil,
         given: given, wipesDevice: true)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CProgram
 import SaveDisk
 import SystemIO
 
@@ -9,8 +10,8 @@ enum Main {
     StandardStreams.reserve()
     FileSizeLimit.becomesAnError()
     var arguments: [String] = []
-    for index in 1..<max(Int(CommandLine.argc), 1) {
-      guard let argument = unsafe CommandLine.unsafeArgv[index] else { continue }
+    for index in 1..<max(stubsave_argument_count(), 1) {
+      guard let argument = unsafe stubsave_argument(index) else { continue }
       arguments.append(ArgumentText.encode(unsafe SystemPath(copying: argument).bytes))
     }
     do {

@@ -24,7 +24,8 @@ struct TransferOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Most bytes of state.", valueName: "size"))
   var maxState = ByteCount(bytes: ReaderLimits.defaultStateBytes)
 
-  @Option(help: ArgumentHelp("How long QEMU may take, before it is given up.", valueName: "seconds"))
+  @Option(
+    help: ArgumentHelp("How long QEMU may take, before it is given up.", valueName: "seconds"))
   var timeout = Seconds(milliseconds: 60_000)
 
   @OptionGroup var newHeader: NewHeaderOptions

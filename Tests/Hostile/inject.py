@@ -1,0 +1,235 @@
+#!/usr/bin/python3
+"""Let each system call of stubsave dump and restore fail, one at a time, in the shipped program.
+
+strace makes the Nth use of a call fail, for every call of a clean run, and N = 1, 2, 3 and so on
+until the program ends without having made so many; then SIGTERM or SIGKILL comes there. Each time
+  1. stubsave ends, with 0 and exactly the right result, or else with a message or by the signal;
+  2. an output is there only if it is exactly right; nothing else is left, and no loop device;
+  3. a guest that stubsave has stopped goes on, but for SIGKILL and a failure to send `cont`.
+What fails before stubsave's own code begins is counted apart: there the loader may end it.
+
+`Score` serves the other test programs here, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from fakeqmp import STATES, Ended, Fake, Running, prepare, trailer_fault
+
+STATE = (STATES / "x01-pc-min-reset.dev").read_bytes()
+KINDS = {  # arguments, the guest's status
+    "dump": (["dump", "-o", "out"], "paused"),
+    "dump to stdout": (["dump", "-o", "-"], "paused"),
+    "dump --pause": (["dump", "-o", "out", "--pause"], "running"),
+    "restore": (["restore", "-i", "in"], "inmigrate"),
+}
+# What cannot fail; what only gives memory back or ends; brk, after which malloc takes mmap.
+NEVER = {"arch_prctl", "brk", "clock_gettime", "execve", "exit", "exit_group", "futex", "getegid",
+         "geteuid", "getgid", "getpid", "gettid", "getuid", "kill", "madvise", "mprotect", "munmap",
+         "rseq", "rt_sigreturn", "sched_yield", "set_robust_list", "set_tid_address", "tgkill"}
+SIGNALS = {"signal=TERM": -signal.SIGTERM, "signal=KILL": -signal.SIGKILL}
+ERRORS = {  # None: every call of a clean run
+    "error=EIO": None, **dict.fromkeys(SIGNALS),
+    "error=ENOSPC": ["write", "pwrite64", "ftruncate", "fallocate", "fsync", "linkat", "renameat",
+                     "renameat2", "openat"],
+    "error=ENOMEM": ["mmap", "memfd_create", "socket", "connect", "sendmsg", "poll", "ppoll",
+                     "read", "fsopen", "fsconfig", "fsmount", "ioctl", "fcntl", "signalfd4",
+                     "openat"],
+}
+MOST_SECONDS = 15  # the timeout, the same again for `cont`, and a busy machine
+BEGIN = re.compile(r'newfstatat\(0, ""')  # the first call that stubsave's own code makes
+OURS = re.compile(r"/memfd:|/#\d+ \(deleted\)|/stubsave-(disks|hostile|inject)-")
+CALL = re.compile(r"^\d+ +(\w+)\(", re.MULTILINE)
+
+
+def attached() -> set[str]:
+    """Mounts, and the loop devices of stubsave and its tests, with their sequence numbers."""
+    found = {f"mount {mount}" for mount in Path("/proc/self/mountinfo").read_text().splitlines()}
+    for device in Path("/sys/block").glob("loop*"):
+        with suppress(OSError):
+            file, use = [(device / name).read_text() for name in ("loop/backing_file", "diskseq")]
+            if OURS.search(file):
+                found.add(f"{device.name}, use {int(use)}, of {file.strip()}")
+    return found
+
+
+class Score:
+    """Counts what holds, from any thread; knows what was attached or mounted at first."""
+
+    def __init__(self) -> None:
+        self._count, self._lock = Counter[bool](), threading.Lock()
+        self._first, self._suspects = attached(), dict[str, list[str]]()
+
+    def check(self, what: str, holds: object) -> None:
+        """Count what holds, and say what does not."""
+        with self._lock:
+            self._count[bool(holds)] += 1
+            if not holds:
+                print(f"FAILED {what.strip()}", flush=True)
+
+    @contextmanager
+    def watching(self, label: str) -> Iterator[None]:
+        """Note what comes meanwhile: runs may overlap, but what one leaves is there at its end."""
+        before = attached()
+        yield
+        for what in attached() - before:
+            self._suspects.setdefault(what, []).append(label)
+
+    def finish(self) -> int:
+        """Look for what has been left, when nothing runs any more; the exit code."""
+        left, end = attached() - self._first, time.monotonic() + 3
+        while left and time.monotonic() < end:
+            time.sleep(0.01)  # the kernel may take a moment; there is no event for it
+            left &= attached()
+        for what in left:
+            self.check(f"left: {what}, by one of {self._suspects.get(what)}", False)
+        print(f"{self._count[True]} passed, {self._count[False]} failed")
+        return 1 if self._count[False] else 0
+
+
+class Point(NamedTuple):
+    """Which use of which call fails, and how."""
+
+    kind: str
+    error: str
+    call: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.call} number {self.number}: {self.error}"
+
+
+class Trials(Score):
+    """Runs stubsave under strace, and judges what is left."""
+
+    def __init__(self, stubsave: str, directory: Path, lists: bool) -> None:
+        super().__init__()
+        self._lists = lists
+        self._stubsave, self._directory, self._input = Path(stubsave).resolve(), directory, STATE
+        self._table, self._writing = dict[tuple[str, str], Counter[str]](), threading.Lock()
+        self._input = self._run(Point("dump", "", "", 0))[2]
+        logs = {kind: self._run(Point(kind, "", "", 0))[3] for kind in KINDS}
+        self.calls = {kind: Counter(CALL.findall(log)) for kind, log in logs.items()}
+        self._begun = {kind: Counter(CALL.findall(BEGIN.split(log, 1)[0]))
+                       for kind, log in logs.items()}
+
+    def _run(self, point: Point) -> tuple[Fake, Ended, bytes, str]:
+        """One run: the fake, how it ended, what was put out, and strace's log."""
+        arguments, status = KINDS[point.kind]
+        inject = [f"--inject={point.call}:{point.error}:when={point.number}"]
+        with (tempfile.TemporaryDirectory(dir=self._directory) as name,
+              self.watching(str(point))):
+            place, log = Path(name) / "work", Path(name) / "log"
+            place.mkdir()
+            (place / "in").write_bytes(self._input)
+            with Fake(Path(name), STATE, status) as fake:
+                running = Running("strace", "-f", "-qq", "-s", "200", "-o", log, *inject * bool(
+                    point.call), self._stubsave, *arguments, "--qmp", fake.path, "--timeout", "5",
+                    cwd=place, process_group=0)
+                ended = running.end(MOST_SECONDS)
+                if ended.seconds > MOST_SECONDS:
+                    with suppress(ProcessLookupError):  # the group that was made just here
+                        os.killpg(running.process.pid, 9)
+            text = log.read_text(errors="replace")
+            names = set(os.listdir(place))
+            output = (place / "out").read_bytes() if "out" in names else ended.output
+        self._judge(point, fake, ended, output, text, names)
+        return fake, ended, output, text
+
+    def _judge(self, point: Point, fake: Fake, ended: Ended, output: bytes, log: str,
+               names: set[str]) -> None:
+        failed = next((text for text in log.splitlines() if "(INJECTED)" in text), "")
+        is_early = failed != "" and BEGIN.search(log.partition(failed)[0] + failed) is None
+        said = f"{point}: exit {ended.code}, {ended.messages.strip()!r:.200}, at {failed:.200}"
+        self.check(f"{said}: left {names}", names <= {"in", "out"})
+        if point.kind == "restore":
+            self.check(f"{said}: QEMU has not loaded the state",
+                       fake.loaded == STATE or ended.code != 0 and fake.loaded is None)
+        elif output or ended.code == 0:
+            # Of what goes to a pipe nothing can be taken back, once it is under way. But nothing
+            # other than the writing itself can still fail then.
+            is_under_way = "out" not in names and STATE.startswith(output[:len(STATE)]) and (
+                ended.code < 0 or ended.code > 0 and " write(1, " in failed)
+            fault = trailer_fault(output, STATE)
+            self.check(f"{said}: {len(output)} bytes of output: {fault}", not fault or is_under_way)
+        if not is_early:
+            self.check(f"{said}: {ended.messages_fault}", not ended.messages_fault)
+            self.check(f"{said}: it crashed",
+                       ended.code >= 0 or ended.code == SIGNALS.get(point.error))
+        if "stop" in fake.commands and '"cont' not in failed and point.error != "signal=KILL":
+            self.check(f"{said}: the guest has been left stopped", fake.status == "running")
+        self.check(f"{said}: the connection is still there",
+                   fake.over.is_set() or "greeting" not in fake.points)
+        if failed or point.error in SIGNALS:
+            if self._lists:
+                print(f"{'loader' if is_early else 'main'}: {said}")
+            with self._writing:
+                row = self._table.setdefault((point.kind, point.error), Counter())
+                row["loader"] += is_early
+                row[f"{ended.code}"] += not is_early
+
+    def exhaust(self, kind: str, error: str, call: str) -> None:
+        """Let the first use fail, then the second, until there are no more.
+
+        With EIO also what the loader does, which makes no difference between errors."""
+        first = 1 if error == "error=EIO" else self._begun[kind][call] + 1
+        for number in itertools.count(first):
+            # strace does not mark a signal; then the number of calls of a clean run counts.
+            if error in SIGNALS and number > self.calls[kind][call]:
+                return
+            log = self._run(Point(kind, error, call, number))[3]
+            if error not in SIGNALS and "(INJECTED)" not in log:
+                return
+
+    def finish(self) -> int:
+        """The table, and the score."""
+        print(f"{'':24}{'failures':>9}{'loader':>8}  exit codes")
+        for (kind, error), row in sorted(self._table.items()):
+            codes = {int(code): count for code, count in row.items() if code != "loader" and count}
+            text = ", ".join(f"{code}: {count}" for code, count in sorted(codes.items()))
+            name = f"{kind}, {error.partition('=')[2]}"
+            print(f"{name:24}{row.total():9}{row['loader']:8}  {text}")
+        return super().finish()
+
+
+def main() -> int:
+    """Read the command line, see that all is there, and let everything fail."""
+    built = Path(__file__).parents[2] / ".build/release/stubsave"
+    parser = argparse.ArgumentParser(description="Let each system call of stubsave fail.")
+    parser.add_argument("--stubsave", default=str(built), metavar="PROGRAM")
+    parser.add_argument("--jobs", type=int, default=2, help="at a time (default: 2)")
+    parser.add_argument("--list", action="store_true", help="every failure")
+    options = parser.parse_args()
+    prepare((options.stubsave, "make build"), ("strace", "apt package strace"))
+    with tempfile.TemporaryDirectory(prefix="stubsave-inject-") as directory:
+        trials = Trials(options.stubsave, Path(directory), options.list)
+        todo = [(kind, error, call) for error, some in ERRORS.items() for kind in KINDS
+                for call in sorted(set(trials.calls[kind]) - NEVER)
+                if some is None or call in some]
+        with ThreadPoolExecutor(options.jobs) as pool:
+            try:
+                for done in [pool.submit(trials.exhaust, *one) for one in todo]:
+                    done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return trials.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
