@@ -72,7 +72,9 @@ agent: deps
 demo: build
 	@Tests/demo.sh .build/release/stubsave
 
-test: test-release test-debug coverage test-formats test-qemu test-hostile
+# The last three need the program only, and wait a good part of their time.
+test: test-release test-debug coverage
+	$(MAKE) --jobs 2 --output-sync test-formats test-qemu test-hostile
 
 # Ratios, measured side by side; needs root for loop devices.
 bench: build agent

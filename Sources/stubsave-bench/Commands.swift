@@ -32,9 +32,9 @@ struct Commands {
       { try workplace.shell("lz4 -1 < /dev/null | dd of=\(other) conv=fsync status=none") })
     print(Row.line("start-up (usage): stubsave-agent : lz4 -1 | dd", agents))
 
-    try measure("tmpfs", mine: workplace.name("disk"), theirs: workplace.name("state.lz4"))
+    try measure("tmpfs", starts, mine: disk, theirs: other)
     let (first, second) = (try Self.loop(), try Self.loop())
-    try measure("loop device", mine: first.name, theirs: second.name)
+    try measure("loop device", starts, mine: first.name, theirs: second.name)
     try measureAgent()
   }
 
@@ -51,7 +51,9 @@ struct Commands {
     return Loop(try LoopDevice(backing: backing))
   }
 
-  private func measure(_ place: String, mine: String, theirs: String) throws {
+  private func measure(
+    _ place: String, _ starts: Pairs, mine: String, theirs: String
+  ) throws {
     let output = workplace.name("output")
     let writing = try Pairs(
       runs: runs, { try workplace.shell("exec \(stubsave) write --force \(mine) < \(state)") },
@@ -59,6 +61,7 @@ struct Commands {
         try workplace.shell("lz4 -1 < \(state) | dd of=\(theirs) conv=fsync status=none")
       })
     print(Row.line("stubsave write : lz4 -1 | dd conv=fsync, \(place)", writing))
+    print(Row.line("  less start-up", writing, lessStart: starts))
 
     // A device is longer than what was written to it.
     let compressed = workplace.name("length.lz4")
@@ -71,6 +74,7 @@ struct Commands {
           "head -c \(bytes) \(theirs) | lz4 -d | dd of=\(output) conv=fsync status=none")
       })
     print(Row.line("stubsave read : lz4 -d | dd conv=fsync, \(place)", reading))
+    print(Row.line("  less start-up", reading, lessStart: starts))
   }
 
   /// The stubdomain's program, which writes into what dom0 has allocated.

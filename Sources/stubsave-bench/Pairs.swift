@@ -53,8 +53,15 @@ struct Row {
       + " to \(fixed(quantile(ratios, 0.75))))"
   }
 
-  static func line(_ what: String, _ nanoseconds: [UInt64]) -> String {
-    pad(what, 58) + "  " + fixed(Double(quantile(nanoseconds.sorted(), 0.5)) / 1e6)
+  /// What is left of both medians without the time that each takes to start.
+  static func line(_ what: String, _ pairs: Pairs, lessStart: Pairs) -> String {
+    func rest(_ all: [UInt64], _ start: [UInt64]) -> String {
+      let (all, start) = (quantile(all.sorted(), 0.5), quantile(start.sorted(), 0.5))
+      return fixed((Double(all) - Double(start)) / 1e6)
+    }
+    let mine = rest(pairs.firstNanoseconds, lessStart.firstNanoseconds)
+    let theirs = rest(pairs.secondNanoseconds, lessStart.secondNanoseconds)
+    return pad(what, 58) + "  " + "\(mine) : \(theirs)"
   }
 
   private static func quantile<Value>(_ sorted: [Value], _ part: Double) -> Value {
@@ -63,8 +70,9 @@ struct Row {
 
   /// Two places behind the point.
   private static func fixed(_ value: Double) -> String {
-    let hundredths = Int((value * 100).rounded())
-    return "\(hundredths / 100).\(hundredths % 100 / 10)\(hundredths % 10)"
+    let hundredths = Int((abs(value) * 100).rounded())
+    let sign = value < 0 && hundredths > 0 ? "-" : ""
+    return "\(sign)\(hundredths / 100).\(hundredths % 100 / 10)\(hundredths % 10)"
   }
 
   private static func pad(_ text: String, _ width: Int) -> String {

@@ -34,7 +34,7 @@ final class Workplace {
     var process: pid_t = 0
     let words = ["/bin/sh", "-c", line]
     let arguments = unsafe words.map { unsafe strdup($0) } + [nil]
-    defer { unsafe arguments.forEach { unsafe free($0) } }
+    defer { for index in unsafe arguments.indices { unsafe free(arguments[index]) } }
     guard unsafe posix_spawn(&process, "/bin/sh", nil, nil, arguments, environ) == 0 else {
       throw BenchError("cannot run /bin/sh")
     }

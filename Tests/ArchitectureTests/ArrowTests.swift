@@ -26,7 +26,8 @@ import Testing
       "Transfer", "QEMUMonitor", "QEMUState", "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
     ],
     "stubsave": [
-      "CProgram", "Toolstack", "Transfer", "QEMUMonitor", "QEMUState", "SaveDisk", "Codecs", "SystemIO",
+      "CProgram", "Toolstack", "Transfer", "QEMUMonitor", "QEMUState", "SaveDisk", "Codecs",
+      "SystemIO",
     ],
     "stubsave-bench": ["Transfer", "QEMUMonitor", "SaveDisk", "Codecs", "SystemIO"],
   ]

@@ -125,6 +125,9 @@ class Trials(Score):
         self._input = self._run(Point("dump", "", "", 0))[2]
         logs = {kind: self._run(Point(kind, "", "", 0))[3] for kind in KINDS}
         self.calls = {kind: Counter(CALL.findall(log)) for kind, log in logs.items()}
+        for kind, calls in self.calls.items():
+            self.check(f"{kind}: a small state starts no thread",
+                       not any(calls[call] for call in ("clone", "clone3", "fork", "vfork")))
         self._begun = {kind: Counter(CALL.findall(BEGIN.split(log, 1)[0]))
                        for kind, log in logs.items()}
 
