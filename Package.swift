@@ -39,8 +39,15 @@ let package = Package(
       name: "Transfer", dependencies: ["SaveDisk", "Codecs", "SystemIO"], swiftSettings: strict),
     .target(
       name: "QEMUMonitor", dependencies: ["SaveDisk", "SystemIO"], swiftSettings: strict),
+    .target(name: "Xenstore", dependencies: ["SaveDisk", "SystemIO"], swiftSettings: strict),
     .target(
-      name: "Agent", dependencies: ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
+      name: "Rendezvous", dependencies: ["SaveDisk", "SystemIO", "Xenstore"],
+      swiftSettings: strict),
+    .target(
+      name: "Agent",
+      dependencies: [
+        "Transfer", "QEMUMonitor", "Rendezvous", "Xenstore", "SaveDisk", "Codecs", "SystemIO",
+      ],
       swiftSettings: strict),
     .executableTarget(name: "stubsave-agent", dependencies: ["Agent"]),
 
@@ -97,6 +104,13 @@ let package = Package(
     .testTarget(
       name: "QEMUMonitorTests",
       dependencies: ["QEMUMonitor", "SystemIO", "SaveDisk", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "XenstoreTests", dependencies: ["Xenstore", "SystemIO", "SaveDisk", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "RendezvousTests",
+      dependencies: ["Rendezvous", "Xenstore", "SystemIO", "SaveDisk", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "QEMUStateTests",

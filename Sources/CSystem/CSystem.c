@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <stddef.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
@@ -114,6 +115,16 @@ int stubsave_ending_signals_descriptor(void) {
   sigset_t set;
   set_of_ending_signals(&set);
   return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int stubsave_dup(int fd, int as) {
+  if (fd == as) return fcntl(fd, F_SETFD, 0) == 0 ? as : -1;
+  return dup2(fd, as);
+}
+
+int stubsave_inotify(void) { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
+int stubsave_inotify_watch(int fd, const char *path) {
+  return inotify_add_watch(fd, path, IN_CREATE | IN_MOVED_TO | IN_ATTRIB);
 }
 
 static __thread struct {

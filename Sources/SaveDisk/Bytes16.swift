@@ -1,7 +1,7 @@
 /// Sixteen bytes in the order in which they are stored: a transfer id, a UUID or a digest.
 ///
 /// A byte string, not a number: the two words are only how it is kept.
-public struct Bytes16: Equatable, Sendable, BitwiseCopyable {
+public struct Bytes16: Hashable, Sendable, BitwiseCopyable {
   /// Bytes 0 to 7, read little-endian.
   public let first: UInt64
   /// Bytes 8 to 15, read little-endian.

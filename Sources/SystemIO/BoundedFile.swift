@@ -45,6 +45,19 @@ public struct BoundedFile: ~Copyable {
     self.reader = reader
   }
 
+  /// With the limit, or without it where the privilege or the system call is missing
+  /// (CAP_SYS_ADMIN, Linux 5.2): the limit counts afterwards there.
+  public static func bestEffort(maxBytes: UInt64) throws(SystemError) -> BoundedFile {
+    do throws(SystemError) {
+      return try BoundedFile(maxBytes: maxBytes)
+    } catch {
+      guard error.errno == Errno.notPermitted || error.errno == Errno.noSystemCall else {
+        throw error
+      }
+    }
+    return try BoundedFile()
+  }
+
   /// QEMU before 9.1 closes a descriptor that was taken back only while its guest runs, and never
   /// after a save that failed (measured with 7.2): so it is left with an empty file.
   deinit { try? writer.truncate(to: 0) }

@@ -16,7 +16,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case open, stat, fstat, read, pread, write, pwrite, fsync, ftruncate, fallocate
   case linkat, unlinkat, renameat, memfdCreate, getrandom, ioctl, flock
   case lock, lease, fsopen, fsconfig, fsmount, socket, connect, send, poll, signalMask, signalfd
-  case seek
+  case seek, inotify, dup, exec
 
   public var name: StaticString {
     switch self {
@@ -49,6 +49,9 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .signalMask: "sigprocmask"
     case .signalfd: "signalfd"
     case .seek: "lseek"
+    case .inotify: "inotify"
+    case .dup: "dup2"
+    case .exec: "execv"
     }
   }
 }
@@ -75,6 +78,7 @@ public enum Errno {
   public static let connectionReset = ECONNRESET
   public static let brokenPipe = EPIPE
   public static let nameTooLong = ENAMETOOLONG
+  public static let timedOut = ETIMEDOUT
   public static let noDevice = ENXIO
   public static let noSystemCall = ENOSYS
   public static let noSuchDevice = ENODEV

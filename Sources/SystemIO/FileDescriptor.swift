@@ -64,6 +64,15 @@ public struct FileDescriptor: ~Copyable {
     }
   }
 
+  /// Writes what can be written now.
+  ///
+  /// - Returns: how many bytes, at least 1.
+  public func writeSome(_ bytes: RawSpan) throws(SystemError) -> Int {
+    try unsafe bytes.withUnsafeBytes { buffer throws(SystemError) in
+      try unsafe Syscalls.write(number, buffer)
+    }
+  }
+
   /// Writes all bytes at `offset` of the file; after an error some may have been written.
   public func writeAll(_ bytes: RawSpan, at offset: UInt64) throws(SystemError) {
     try unsafe bytes.withUnsafeBytes { buffer throws(SystemError) in
@@ -120,6 +129,8 @@ extension FileDescriptor {
     case readWriteDirectExclusive
     /// A block device past the page cache, for reading.
     case readDirect
+    /// A character device that is waited for by poll(2).
+    case readWriteNonBlocking
   }
 
   public static func open(_ path: SystemPath, _ mode: Mode) throws(SystemError) -> FileDescriptor {
@@ -131,6 +142,7 @@ extension FileDescriptor {
     case .writeExisting: flags = O_WRONLY
     case .readWriteDirect: flags = O_RDWR | stubsave_O_DIRECT
     case .readWriteDirectExclusive: flags = O_RDWR | O_EXCL | stubsave_O_DIRECT
+    case .readWriteNonBlocking: flags = O_RDWR | O_NONBLOCK
     case .readDirect: flags = O_RDONLY | stubsave_O_DIRECT
     }
     return FileDescriptor(

@@ -67,4 +67,12 @@ extension Syscalls {
   static func mount(_ context: Int32) throws(SystemError) -> Int32 {
     try run(.fsmount) { stubsave_fsmount(context) }
   }
+
+  static func inotify() throws(SystemError) -> Int32 { try run(.inotify) { stubsave_inotify() } }
+
+  static func watch(_ inotify: Int32, _ directory: SystemPath) throws(SystemError) {
+    _ = try run(.inotify) {
+      unsafe directory.withCString { unsafe stubsave_inotify_watch(inotify, $0) }
+    }
+  }
 }

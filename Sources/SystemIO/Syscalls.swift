@@ -145,4 +145,22 @@ enum Syscalls {
     }
     precondition(count == buffer.count && count <= 256)
   }
+
+  /// `number` is not closed on exec; what was open there is closed.
+  static func duplicate(_ descriptor: Int32, as number: Int32) throws(SystemError) {
+    _ = try run(.dup) { stubsave_dup(descriptor, number) }
+  }
+
+  static func execute(_ path: SystemPath, _ arguments: [SystemPath]) throws(SystemError) {
+    try inject(.exec)
+    var pointers: [UnsafeMutablePointer<CChar>?] = unsafe []
+    for argument in arguments {
+      unsafe pointers.append(argument.withCString { unsafe strdup($0) })
+    }
+    unsafe pointers.append(nil)
+    _ = unsafe path.withCString { unsafe execv($0, pointers) }
+    let code = stubsave_errno()
+    for index in unsafe pointers.indices { unsafe free(pointers[index]) }
+    throw SystemError(.exec, errno: code)
+  }
 }

@@ -17,6 +17,11 @@ public struct UnixSocket: ~Copyable {
   /// Takes over a socket that is connected, and does not block.
   public init(owning number: Int32) { descriptor = FileDescriptor(owning: number) }
 
+  public var number: Int32 { descriptor.number }
+
+  /// Hands the descriptor over.
+  public consuming func release() -> FileDescriptor { descriptor }
+
   public enum Readiness: Sendable {
     /// Readable or writable, as asked; or broken, which the next call tells.
     case ready
@@ -31,10 +36,18 @@ public struct UnixSocket: ~Copyable {
   public borrowing func wait(
     toWrite: Bool, until deadline: Deadline, signals: Int32?
   ) throws(SystemError) -> Readiness {
+    try UnixSocket.wait(
+      for: descriptor.number, toWrite: toWrite, until: deadline, signals: signals)
+  }
+
+  /// The same for any descriptor that poll(2) knows.
+  public static func wait(
+    for number: Int32, toWrite: Bool, until deadline: Deadline, signals: Int32?
+  ) throws(SystemError) -> Readiness {
     while true {
       let left = deadline.remainingMilliseconds
       let (isReady, isInterrupted) = try Syscalls.poll(
-        descriptor.number, events: Int16(toWrite ? POLLOUT : POLLIN), signals ?? -1,
+        number, events: Int16(toWrite ? POLLOUT : POLLIN), signals ?? -1,
         timeoutMilliseconds: left)
       if isInterrupted { return .interrupted }
       if isReady { return .ready }

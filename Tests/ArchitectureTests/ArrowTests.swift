@@ -17,9 +17,13 @@ import Testing
     "Codecs": ["SaveDisk", "CLZ4", "CZlib"],
     "SystemIO": ["CSystem"],
     "Transfer": ["SaveDisk", "Codecs", "SystemIO"],
-    "Agent": ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
+    "Agent": [
+      "Transfer", "QEMUMonitor", "Rendezvous", "Xenstore", "SaveDisk", "Codecs", "SystemIO",
+    ],
     "stubsave-agent": ["Agent"],
     "QEMUMonitor": ["SaveDisk", "SystemIO"],
+    "Xenstore": ["SaveDisk", "SystemIO"],
+    "Rendezvous": ["SaveDisk", "SystemIO", "Xenstore"],
     "BlockProbe": ["CBlkid", "SaveDisk", "SystemIO"],
     "QEMUState": ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
     "Toolstack": [

@@ -70,6 +70,13 @@ ssize_t stubsave_send(int fd, const void *bytes, size_t count, int passed);
 int stubsave_hold_ending_signals(int is_held);
 int stubsave_ending_signals_descriptor(void);
 
+// dup2, and not closed on exec even if both are the same.
+int stubsave_dup(int fd, int as);
+
+// Tells of files that come, go or change in a directory (inotify(7)).
+int stubsave_inotify(void);
+int stubsave_inotify_watch(int fd, const char *path);
+
 // Counted faults of this thread, for tests; see Faults.swift. `call` is a SystemCall's number, -1
 // for any. fault() counts a call and gives the errno with which it has to fail, or 0.
 void stubsave_set_fault(int call, long skip, int error, int is_persistent);

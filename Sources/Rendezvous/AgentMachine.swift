@@ -1,0 +1,83 @@
+import SaveDisk
+
+/// The agent's side of the rendezvous, without any input or output (formats/rendezvous.md,
+/// section 3): events in, actions out.
+public struct AgentMachine: Hashable, Sendable {
+  public enum State: Hashable, Sendable {
+    case idle
+    case working(id: Bytes16)
+    case answered(id: Bytes16)
+    case ended
+  }
+
+  public enum Event: Hashable, Sendable {
+    /// What is in dom0's cell now, whether or not it has changed.
+    case offer(Reading<Offer>)
+    /// So much of the state has been written or read.
+    case progressed(bytes: UInt64)
+    /// The work that was begun has come to its end; its disk is closed. Final.
+    case finished(AnswerKind)
+    case carrierGone
+  }
+
+  public enum Action: Hashable, Sendable {
+    /// Give up the work that was begun, and close its disk.
+    case stop
+    case answer(Answer)
+    case begin(id: Bytes16, Verb)
+  }
+
+  public private(set) var state = State.idle
+
+  public init() {}
+
+  /// - Returns: what is to be done, in this order.
+  public mutating func handle(_ event: Event) -> [Action] {
+    switch event {
+    case .offer(let reading): return see(reading)
+    case .progressed(let bytes):
+      guard case .working(let id) = state else { return [] }
+      return [.answer(.of(id: id, .progress(bytes: bytes)))]
+    case .finished(let kind):
+      precondition(kind.isFinal)
+      guard case .working(let id) = state else { return [] }
+      state = .answered(id: id)
+      return [.answer(.of(id: id, kind))]
+    case .carrierGone:
+      defer { state = .ended }
+      return isWorking ? [.stop] : []
+    }
+  }
+
+  private var isWorking: Bool {
+    if case .working = state { return true }
+    return false
+  }
+
+  private mutating func see(_ reading: Reading<Offer>) -> [Action] {
+    if state == .ended { return [] }
+    let stop: [Action] = isWorking ? [.stop] : []
+    switch reading {
+    case .nonsense: return []
+    case .nothing, .message(.idle):
+      state = .idle
+      return stop
+    case .message(.wanted(let id, let verb)):
+      if isKnown(id) { return [] }
+      state = .working(id: id)
+      return stop + [.answer(.of(id: id, .accepted)), .begin(id: id, verb)]
+    case .unknown(_, let id):
+      if isKnown(id) { return [] }
+      state = .answered(id: id)
+      return stop + [.answer(.unsupported(id: id, version: RendezvousVersion.current))]
+    }
+  }
+
+  /// It is being worked on, or has been answered.
+  private func isKnown(_ id: Bytes16) -> Bool {
+    switch state {
+    case .working(let known), .answered(let known): known == id
+    case .idle, .ended: false
+    }
+  }
+}

@@ -1,0 +1,113 @@
+import SaveDisk
+
+/// Version of formats/rendezvous.md that this program speaks.
+public enum RendezvousVersion {
+  public static let current: UInt32 = 1
+}
+
+/// What `take` is to do with the guest.
+public enum GuestWish: UInt8, Hashable, Sendable, CaseIterable {
+  /// It must not run.
+  case paused
+  /// Stop it; it goes on once its state is taken.
+  case pause
+  /// Stop it; it goes on only if this fails.
+  case keep
+}
+
+/// What dom0 wants of the agent.
+public enum Verb: Hashable, Sendable {
+  /// Make ready for a save of at most so many bytes that somebody else will order from QEMU.
+  case reset(maxBytes: UInt64)
+  /// Write what QEMU has written since then.
+  case save(DeviceName, maxBytes: UInt64)
+  /// Order the state from QEMU, and write it.
+  case take(DeviceName, maxBytes: UInt64, GuestWish)
+  /// Verify the disk, and give its state to QEMU.
+  case load(DeviceName, maxBytes: UInt64)
+}
+
+/// What is in dom0's cell.
+public enum Offer: Hashable, Sendable {
+  case idle
+  case wanted(id: Bytes16, Verb)
+}
+
+/// What a reader makes of the bytes in a cell.
+public enum Reading<Message: Hashable & Sendable>: Hashable, Sendable {
+  /// Nothing is there.
+  case nothing
+  case message(Message)
+  /// Of a version, verb or form that is not known here, but of somebody who means this id.
+  case unknown(version: UInt32, id: Bytes16)
+  case nonsense
+}
+
+extension Offer {
+  /// The bytes for the cell.
+  public func encoded(version: UInt32 = RendezvousVersion.current) -> [UInt8] {
+    var text = PlainText()
+    text.append(UInt64(version))
+    switch self {
+    case .idle: text.append(" idle")
+    case .wanted(let id, let verb):
+      text.append(" ")
+      text.append(hex: id)
+      switch verb {
+      case .reset(let bytes):
+        text.append(" reset ")
+        text.append(bytes)
+      case .save(let device, let bytes): text.append(" save", device, bytes)
+      case .load(let device, let bytes): text.append(" load", device, bytes)
+      case .take(let device, let bytes, let guest):
+        text.append(" take", device, bytes)
+        switch guest {
+        case .paused: text.append(" paused")
+        case .pause: text.append(" pause")
+        case .keep: text.append(" keep")
+        }
+      }
+    }
+    return text.bytes
+  }
+
+  /// - Parameter bytes: everything in the cell.
+  public static func read(_ bytes: [UInt8]) -> Reading<Offer> {
+    if bytes.isEmpty { return .nothing }
+    guard let fields = MessageFields(bytes), let version = fields.version else { return .nonsense }
+    if version == RendezvousVersion.current && fields.count == 2 && fields.is(1, "idle") {
+      return .message(.idle)
+    }
+    guard let id = fields.id else { return .nonsense }
+    guard version == RendezvousVersion.current, let verb = verb(fields) else {
+      return .unknown(version: version, id: id)
+    }
+    return .message(.wanted(id: id, verb))
+  }
+
+  private static func verb(_ fields: MessageFields) -> Verb? {
+    if fields.count == 4, fields.is(2, "reset"), let bytes = fields.bytes(3) {
+      return .reset(maxBytes: bytes)
+    }
+    guard fields.count >= 5, let device = fields.device(3), let bytes = fields.bytes(4) else {
+      return nil
+    }
+    if fields.count == 5 && fields.is(2, "save") { return .save(device, maxBytes: bytes) }
+    if fields.count == 5 && fields.is(2, "load") { return .load(device, maxBytes: bytes) }
+    guard fields.count == 6, fields.is(2, "take") else { return nil }
+    if fields.is(5, "paused") { return .take(device, maxBytes: bytes, .paused) }
+    if fields.is(5, "pause") { return .take(device, maxBytes: bytes, .pause) }
+    if fields.is(5, "keep") { return .take(device, maxBytes: bytes, .keep) }
+    return nil
+  }
+}
+
+extension PlainText {
+  fileprivate mutating func append(_ verb: StaticString, _ device: DeviceName, _ count: UInt64) {
+    append(verb)
+    append(" ")
+    for byte in device.bytes { append(byte: byte) }
+    append(" ")
+    append(count)
+  }
+}

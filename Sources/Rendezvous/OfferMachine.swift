@@ -1,0 +1,78 @@
+import SaveDisk
+
+/// dom0's side of one offer, without any input or output (formats/rendezvous.md, section 3).
+public struct OfferMachine: Hashable, Sendable {
+  public enum State: Hashable, Sendable {
+    case offered
+    case accepted
+    case ended(Ending)
+  }
+
+  /// How an offer ended. What counts is on the disk: none of these is a success by itself.
+  public enum Ending: Hashable, Sendable {
+    /// A final answer that fits the verb.
+    case answered(AnswerKind)
+    /// The agent does not know the offer; it knows up to `version`.
+    case unsupported(version: UInt32)
+    case nonsense
+    /// No answer before the first deadline.
+    case silence
+    /// No final answer before the last deadline.
+    case deadline
+    /// The domain has died, or the carrier is gone.
+    case gone
+  }
+
+  public enum Event: Hashable, Sendable {
+    /// What is in the agent's cell now, whether or not it has changed.
+    case answer(Reading<Answer>)
+    case firstDeadline
+    case lastDeadline
+    case gone
+  }
+
+  public let id: Bytes16
+  public let verb: Verb
+  public private(set) var state = State.offered
+
+  public init(id: Bytes16, verb: Verb) {
+    self.id = id
+    self.verb = verb
+  }
+
+  /// For dom0's cell until it has ended; idle from then on.
+  public var offer: Offer {
+    if case .ended = state { return .idle }
+    return .wanted(id: id, verb)
+  }
+
+  public var ending: Ending? {
+    if case .ended(let ending) = state { return ending }
+    return nil
+  }
+
+  public mutating func handle(_ event: Event) {
+    if case .ended = state { return }
+    switch event {
+    case .answer(let reading): see(reading)
+    case .firstDeadline: if state == .offered { state = .ended(.silence) }
+    case .lastDeadline: state = .ended(.deadline)
+    case .gone: state = .ended(.gone)
+    }
+  }
+
+  private mutating func see(_ reading: Reading<Answer>) {
+    switch reading {
+    case .nothing: return
+    case .nonsense: state = .ended(.nonsense)
+    case .unknown(_, let id): if id == self.id { state = .ended(.nonsense) }
+    case .message(let answer):
+      guard answer.id == id else { return }
+      switch answer {
+      case .unsupported(_, let version): state = .ended(.unsupported(version: version))
+      case .of(_, let kind) where !kind.isFinal: state = .accepted
+      case .of(_, let kind): state = .ended(kind.fits(verb) ? .answered(kind) : .nonsense)
+      }
+    }
+  }
+}
