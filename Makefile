@@ -7,7 +7,7 @@ PYTHON ?= /usr/bin/python3
 # What the build needs, and what only the tests need.
 BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev
 TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 qemu-system-xen \
-	strace e2fsprogs lz4 lvm2 fdisk mount
+	strace e2fsprogs lz4 lvm2 fdisk mount xen-utils-4.17 libxen-dev
 PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
 # One static program: it runs where no Swift is installed, and starts in half the time, because
@@ -26,17 +26,18 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 # What is missing fails a test instead of switching it off.
 TEST_ENVIRONMENT = STUBSAVE_REQUIRE_ALL=1 STUBSAVE_AGENT=$(CURDIR)/$(AGENT)
 SWIFT_TEST = $(TEST_ENVIRONMENT) $(SWIFT) test --disable-xctest
-# The suites that need root have it in their names.
-SKIP_AS_ROOT = $(if $(SUDO),--skip AsRootTests)
+# The suites that need root, or a xenstored beside them, have it in their names.
+SKIP_ELSEWHERE = --skip OnXenstoredTests $(if $(SUDO),--skip AsRootTests)
 DEBUG = --scratch-path .build/coverage --enable-code-coverage
 prefix ?= /usr/local
 
 .PHONY: help deps build agent demo test test-debug test-release test-formats test-qemu \
-	test-hostile coverage bench sanitize lint fixtures install clean
+	test-hostile test-xenstore coverage bench sanitize lint fixtures install clean
 
 help:
 	@echo 'make demo      build, and carry a real QEMU state over a save disk'
 	@echo 'make test      all tests; at most 8 minutes from a clone'
+	@echo 'make test-xenstore  the agent on a real xenstored, with a real QEMU'
 	@echo 'make bench     ratios against lz4 | dd and a plain QEMU; as root'
 	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
 	@echo 'make build     .build/release/stubsave'
@@ -65,7 +66,6 @@ build: deps
 agent: deps
 	$(SWIFT) build $(EMBEDDED) --product stubsave-agent
 	@mkdir -p $(dir $(AGENT))
-	$(SWIFT) build $(EMBEDDED) --target QEMUMonitor
 	strip -o $(AGENT) .build/embedded/release/stubsave-agent
 	@ls -l $(AGENT)
 
@@ -83,14 +83,14 @@ bench: build agent
 
 # Exhaustive: every bit flip, every cut, every crash state.
 test-release: deps agent
-	$(SWIFT_TEST) -c release --scratch-path .build/test $(SKIP_AS_ROOT)
+	$(SWIFT_TEST) -c release --scratch-path .build/test $(SKIP_ELSEWHERE)
 	$(if $(SUDO),sudo env PATH="$$PATH" $(SWIFT_TEST) -c release --scratch-path .build/test \
 	  --skip-build --filter AsRootTests)
 
 # Samples of the same, with the checks that a debug build adds; measures coverage. Without the command
 # line tests: programs that they kill leave half-written profiles, which llvm-profdata refuses.
 test-debug: deps
-	$(SWIFT_TEST) $(DEBUG) --skip CommandTests $(SKIP_AS_ROOT)
+	$(SWIFT_TEST) $(DEBUG) --skip CommandTests $(SKIP_ELSEWHERE)
 
 coverage:
 	$(PYTHON) Tests/coverage.py --target SaveDisk --at-least 95 \
@@ -109,6 +109,14 @@ test-qemu: build
 	$(SUDO) $(PYTHON) Tests/QEMU/roundtrip.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
 
+# A real xenstored, run as a plain process: its client, and the agent beside a real QEMU as another
+# domain.
+XENSTORED = $(SUDO) env PATH="$$PATH" $(PYTHON) Tests/Xenstored/xenstored.py --domain 5 --domain 7 --
+test-xenstore: build agent
+	$(SWIFT) build --build-tests $(DEBUG)
+	$(XENSTORED) env $(SWIFT_TEST) $(DEBUG) --skip-build --filter OnXenstoredTests
+	$(XENSTORED) $(PYTHON) Tests/Agent/serve.py --stubsave .build/release/stubsave --agent $(AGENT)
+
 # Hostile monitors, disks that must not be touched, and every system call failing once.
 test-hostile: build
 	$(SUDO) $(PYTHON) Tests/Hostile/hostile.py --stubsave .build/release/stubsave
@@ -121,11 +129,11 @@ test-hostile: build
 SANITIZED = SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0 STUBSAVE_SANITIZER
 sanitize: deps agent
 	$(SANITIZED)=address $(SWIFT_TEST) --sanitize=address --scratch-path .build/asan \
-	  --skip CommandTests $(SKIP_AS_ROOT)
+	  --skip CommandTests $(SKIP_ELSEWHERE)
 	$(SANITIZED)=address $(SWIFT_TEST) --sanitize=address \
 	  --scratch-path .build/asan --skip-build --filter CommandTests
 	$(SANITIZED)=thread $(SWIFT_TEST) --sanitize=thread --scratch-path .build/tsan \
-	  --skip CommandTests $(SKIP_AS_ROOT)
+	  --skip CommandTests $(SKIP_ELSEWHERE)
 
 lint:
 	$(SWIFT) format lint --strict -r Sources Tests Package.swift

@@ -12,6 +12,7 @@ public func agentMain(
 ) -> Int32 {
   StandardStreams.reserve()
   FileSizeLimit.becomesAnError()
+  SignalsAsErrors.ofPipes()
   var paths: [SystemPath] = []
   for index in 1..<max(Int(argumentCount), 1) {
     if let argument = unsafe arguments[index] {
@@ -26,6 +27,8 @@ public func agentMain(
     switch command {
     case .write(let path): try write(to: path)
     case .read(let path): try read(from: path)
+    case .serve(let arguments): try serve(arguments)
+    case .load(let arguments): try load(arguments)
     }
     return Int32(ExitStatus.good.rawValue)
   } catch {

@@ -1,4 +1,5 @@
 import Codecs
+import Rendezvous
 import SaveDisk
 import SystemIO
 import Transfer
@@ -10,25 +11,113 @@ enum AgentCommand {
   /// The stream `qemu` of a disk to standard output, nothing before everything is verified.
   case read(SystemPath)
 
+  /// Attends to dom0's offers beside a QEMU.
+  case serve(ServeArguments)
+  /// Waits for a state, verifies it, and becomes a QEMU that finds it as an open file.
+  case load(LoadArguments)
+
   static let usage: StaticString = """
     usage: stubsave-agent write DEVICE < STATE
            stubsave-agent read DEVICE > STATE
+           stubsave-agent serve MONITOR CARRIER [MAXBYTES [DEVICES]]
+           stubsave-agent load FD CARRIER MAXBYTES DEVICES PROGRAM ARGUMENT...
+    serve attends to dom0's offers beside a QEMU. load waits for a state from dom0, verifies it,
+    and becomes PROGRAM with the state as open file FD.
+    MONITOR is a QMP socket of QEMU's. CARRIER is xenstore (the device /dev/xen/xenbus),
+    xenstore:SOCKET, or fd:N, an open SOCK_SEQPACKET socket. MAXBYTES is the largest state, by
+    default 67108864. DEVICES is the directory of block devices, by default /dev.
 
     """
 
   init?(arguments: [SystemPath]) {
-    guard arguments.count == 2 else { return nil }
-    if arguments[0].isWord("write") {
+    guard arguments.count >= 2 else { return nil }
+    if arguments.count == 2 && arguments[0].isWord("write") {
       self = .write(arguments[1])
-    } else if arguments[0].isWord("read") {
+    } else if arguments.count == 2 && arguments[0].isWord("read") {
       self = .read(arguments[1])
+    } else if arguments[0].isWord("serve"), let serve = ServeArguments(arguments) {
+      self = .serve(serve)
+    } else if arguments[0].isWord("load"), let load = LoadArguments(arguments) {
+      self = .load(load)
     } else {
       return nil
     }
   }
 }
 
+/// How the agent reaches dom0.
+enum CarrierArgument {
+  case openFile(Int32)
+  /// /dev/xen/xenbus, or a socket.
+  case xenstore(SystemPath?)
+
+  init?(_ word: SystemPath) {
+    let bytes = [UInt8](word.bytes)
+    if word.isWord("xenstore") {
+      self = .xenstore(nil)
+    } else if let path = SystemPath.after("xenstore:", in: bytes) {
+      self = .xenstore(path)
+    } else if let number = DeviceName(bytes)?.openFile {
+      self = .openFile(number)
+    } else {
+      return nil
+    }
+  }
+}
+
+struct LoadArguments {
+  let descriptor: Int32
+  let carrier: CarrierArgument
+  let maxStateBytes: UInt64
+  let devices: SystemPath
+  /// The program and its arguments.
+  let program: [SystemPath]
+
+  /// - Parameter words: beginning with "load".
+  init?(_ words: [SystemPath]) {
+    guard words.count >= 6, let descriptor = Decimal.read(words[1].bytes),
+      descriptor >= 3 && descriptor <= 1023, let carrier = CarrierArgument(words[2]),
+      let bytes = Decimal.read(words[3].bytes), bytes > 0
+    else { return nil }
+    self.descriptor = Int32(descriptor)
+    self.carrier = carrier
+    maxStateBytes = bytes
+    devices = words[4]
+    program = [SystemPath](words[5...])
+  }
+}
+
+struct ServeArguments {
+  let monitor: SystemPath
+  let carrier: CarrierArgument
+  var maxStateBytes = ReaderLimits.defaultStateBytes
+  var devices = SystemPath(word: "/dev")
+
+  /// - Parameter words: beginning with "serve".
+  init?(_ words: [SystemPath]) {
+    guard words.count >= 3 && words.count <= 5 else { return nil }
+    monitor = words[1]
+    guard let carrier = CarrierArgument(words[2]) else { return nil }
+    self.carrier = carrier
+    if words.count > 3 {
+      guard let bytes = Decimal.read(words[3].bytes), bytes > 0 else { return nil }
+      maxStateBytes = bytes
+    }
+    if words.count > 4 { devices = words[4] }
+  }
+}
+
 extension SystemPath {
+  /// What follows `prefix`; nil if that is not how the bytes begin, or nothing follows.
+  fileprivate static func after(_ prefix: StaticString, in bytes: [UInt8]) -> SystemPath? {
+    let count = prefix.utf8CodeUnitCount
+    guard bytes.count > count,
+      unsafe bytes.prefix(count).elementsEqual(
+        UnsafeBufferPointer(start: prefix.utf8Start, count: count))
+    else { return nil }
+    return SystemPath(bytes: [UInt8](bytes.dropFirst(count)))
+  }
+
   fileprivate func isWord(_ word: StaticString) -> Bool {
     unsafe bytes.elementsEqual(
       UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount))

@@ -58,6 +58,17 @@ extension Monitor {
     return set
   }
 
+  /// The same into a set of a number that others know; makes it if need be.
+  public mutating func addDescriptor(
+    _ descriptor: Int32, toSet set: UInt64
+  ) throws(MonitorError) {
+    var arguments = PlainText()
+    arguments.append("{\"fdset-id\":")
+    arguments.append(set)
+    arguments.append("}")
+    _ = try execute("add-fd", arguments: arguments, passing: descriptor)
+  }
+
   /// Takes a set back. QEMU closes its descriptors when it no longer uses them; 7.2 does so only
   /// while its guest runs.
   public mutating func removeDescriptors(set: UInt64) throws(MonitorError) {

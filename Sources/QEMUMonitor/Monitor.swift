@@ -125,6 +125,26 @@ public struct Monitor: ~Copyable {
   /// Gives up waiting for whatever has been sent; the next command can be run all the same.
   public mutating func abandon() { lastAbandonedID = lastID }
 
+  /// To be waited for: readable when QEMU has said something.
+  public var number: Int32 { socket.number }
+
+  /// Takes the events that have come, when nothing is waited for.
+  public mutating func takeEvents() throws(MonitorError) {
+    while true {
+      while let line = try lines.next() {
+        guard note(event: try Monitor.parse(line)) else { continue }
+      }
+      let count: Int?
+      do throws(SystemError) {
+        count = try lines.fill(from: socket)
+      } catch {
+        throw Monitor.failure(error, "events")
+      }
+      guard let count else { return }
+      if count == 0 { throw .closed("events") }
+    }
+  }
+
   /// Waits for one event, whatever it is.
   mutating func awaitEvent(_ what: StaticString) throws(MonitorError) {
     let document = try receive(what)

@@ -68,7 +68,7 @@ public enum Dump {
     request.options.direction = .save
     let disk = try TransferDisk.make(request)
     let sink = try attempt(options.socket) { () throws(SystemError) in
-      try StateSink.make(maxBytes: options.maxStateBytes)
+      try BoundedFile.bestEffort(maxBytes: options.maxStateBytes)
     }
     let carrying = CarryOptions(
       request: request, setting: options.setting, maxStateBytes: options.maxStateBytes)

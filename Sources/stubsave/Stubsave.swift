@@ -11,13 +11,13 @@ struct Stubsave: ParsableCommand {
 
       Exit codes: 0 good, 1 internal error, 2 corrupt, 3 incomplete, 4 not a save disk, 5 busy, \
       6 unsupported version or feature, 7 over a limit or disk too small, 8 no permission, \
-      10 deadline, 11 I/O error or no space, 12 would destroy something (--force), 13 QEMU or QMP \
-      refused, 14 not found, 64 usage, 128+N signal N. Any other is a failure too.
+      9 Xen or the stubdomain failed, 10 deadline, 11 I/O error or no space, 12 would destroy \
+      something (--force), 13 QEMU or QMP refused, 14 not found, 64 usage, 128+N signal N. Any \
+      other is a failure too.
       """,
     version: "0.1.0",
     subcommands: [
       DumpCommand.self, RestoreCommand.self, AllocateCommand.self, WriteCommand.self,
-      ReadCommand.self, VerifyCommand.self,
-      InspectCommand.self,
+      ReadCommand.self, VerifyCommand.self, InspectCommand.self,
     ])
 }

@@ -1,0 +1,77 @@
+import QEMUMonitor
+import Rendezvous
+import SaveDisk
+import SystemIO
+import Transfer
+import Xenstore
+
+/// How long xenstored may take for one request: it serves dom0 too.
+private let xenstoreTimeoutMilliseconds: UInt64 = 10_000
+
+/// Returns when the carrier is gone, which is the ordinary end; throws if QEMU is, or something
+/// has failed.
+func serve(_ arguments: ServeArguments) throws(AgentFailure) {
+  let qemu: QEMUSide
+  do throws(MonitorError) {
+    qemu = try QEMUSide.connect(
+      to: arguments.monitor, maxStateBytes: arguments.maxStateBytes)
+  } catch {
+    throw AgentFailure(WorkFailure(error).status, arguments.monitor) { $0.append(error) }
+  }
+  let files = AgentFiles(devices: arguments.devices)
+  let end: ServiceEnd
+  switch arguments.carrier {
+  case .openFile(let number):
+    var service = AgentService(
+      carrier: SocketCells(owning: number), qemu: qemu, files: files,
+      maxStateBytes: arguments.maxStateBytes)
+    end = service.run()
+  case .xenstore(let socket):
+    var service = AgentService(
+      carrier: try xenstoreCells(socket), qemu: qemu, files: files,
+      maxStateBytes: arguments.maxStateBytes)
+    end = service.run()
+  }
+  switch end {
+  case .carrier(.gone): return
+  case .carrier(.system(let error)), .system(let error):
+    throw AgentFailure(error, arguments.monitor)
+  case .carrier(.xenstore(let error)):
+    throw AgentFailure(.stubdomainFailed, arguments.monitor) { $0.append(error) }
+  case .qemu(let error):
+    throw AgentFailure(WorkFailure(error).status, arguments.monitor) { $0.append(error) }
+  }
+}
+
+/// The cells as the stubdomain has them; paths begin at its own directory.
+func xenstoreCells(_ socket: SystemPath?) throws(AgentFailure) -> XenstoreCells {
+  let device = SystemPath(word: "/dev/xen/xenbus")
+  let deadline = Deadline(timeoutMilliseconds: xenstoreTimeoutMilliseconds)
+  let connection: XenstoreConnection
+  do throws(XenstoreError) {
+    if let socket {
+      connection = try XenstoreConnection.connect(to: socket, deadline: deadline)
+    } else {
+      connection = try XenstoreConnection.openDevice(device, deadline: deadline)
+    }
+  } catch {
+    throw AgentFailure(.stubdomainFailed, socket ?? device) { $0.append(error) }
+  }
+  do throws(CellError) {
+    return try XenstoreCells.watching(
+      SystemPath(word: "stubsave/offer"), saying: SystemPath(word: "stubsave/answer"),
+      over: connection, timeoutMilliseconds: xenstoreTimeoutMilliseconds)
+  } catch {
+    throw AgentFailure(.stubdomainFailed, socket ?? device) { $0.append(error) }
+  }
+}
+
+extension PlainText {
+  mutating func append(_ error: CellError) {
+    switch error {
+    case .gone: append("the other side is gone")
+    case .system(let error): append(error)
+    case .xenstore(let error): append(error)
+    }
+  }
+}
