@@ -23,7 +23,8 @@ struct Commands {
   func measure() throws {
     let (disk, other) = (workplace.name("disk"), workplace.name("state.lz4"))
     let starts = try Pairs(
-      runs: runs, { try workplace.shell("exec \(stubsave) write --force \(disk) < /dev/null") },
+      runs: runs, prepare: { try workplace.shell("rm -f \(disk)") },
+      { try workplace.shell("exec \(stubsave) write \(disk) < /dev/null") },
       { try workplace.shell("lz4 -1 < /dev/null | dd of=\(other) conv=fsync status=none") })
     print(Row.line("start-up (no state): stubsave write : lz4 -1 | dd", starts))
     // The agent says how it is to be used, and ends with 64.
@@ -32,9 +33,9 @@ struct Commands {
       { try workplace.shell("lz4 -1 < /dev/null | dd of=\(other) conv=fsync status=none") })
     print(Row.line("start-up (usage): stubsave-agent : lz4 -1 | dd", agents))
 
-    try measure("tmpfs", starts, mine: disk, theirs: other)
+    try measure("tmpfs", mine: disk, theirs: other)
     let (first, second) = (try Self.loop(), try Self.loop())
-    try measure("loop device", starts, mine: first.name, theirs: second.name)
+    try measure("loop device", mine: first.name, theirs: second.name)
     try measureAgent()
   }
 
@@ -52,29 +53,39 @@ struct Commands {
   }
 
   private func measure(
-    _ place: String, _ starts: Pairs, mine: String, theirs: String
+    _ place: String, mine: String, theirs: String
   ) throws {
     let output = workplace.name("output")
     let writing = try Pairs(
-      runs: runs, { try workplace.shell("exec \(stubsave) write --force \(mine) < \(state)") },
+      runs: runs, prepare: { try empty(mine) },
+      { try workplace.shell("exec \(stubsave) write \(mine) < \(state)") },
       {
         try workplace.shell("lz4 -1 < \(state) | dd of=\(theirs) conv=fsync status=none")
       })
     print(Row.line("stubsave write : lz4 -1 | dd conv=fsync, \(place)", writing))
-    print(Row.line("  less start-up", writing, lessStart: starts))
 
     // A device is longer than what was written to it.
+    let isDevice = theirs.hasPrefix("/dev/loop")
     let compressed = workplace.name("length.lz4")
     try workplace.shell("lz4 -1 < \(state) > \(compressed)")
     let bytes = try Data(contentsOf: URL(fileURLWithPath: compressed)).count
+    let size = isDevice ? "bs=\(bytes) count=1" : "bs=64k"
+    let back = "dd if=\(theirs) \(size) status=none | lz4 -d"
     let reading = try Pairs(
+      runs: runs, { try workplace.shell("exec \(stubsave) read \(mine) > \(output)") },
+      { try workplace.shell("\(back) > \(output)") })
+    print(Row.line("stubsave read : dd | lz4 -d, \(place)", reading))
+    let flushed = try Pairs(
       runs: runs, { try workplace.shell("exec \(stubsave) read --force \(mine) -o \(output)") },
-      {
-        try workplace.shell(
-          "head -c \(bytes) \(theirs) | lz4 -d | dd of=\(output) conv=fsync status=none")
-      })
-    print(Row.line("stubsave read : lz4 -d | dd conv=fsync, \(place)", reading))
-    print(Row.line("  less start-up", reading, lessStart: starts))
+      { try workplace.shell("\(back) | dd of=\(output) conv=fsync status=none") })
+    print(Row.line("stubsave read --force -o : dd | lz4 -d | dd conv=fsync, \(place)", flushed))
+  }
+
+  /// Makes way for a `write`: a file goes, a device is allocated anew.
+  private func empty(_ path: String) throws {
+    let isDevice = path.hasPrefix("/dev/loop")
+    try workplace.shell(
+      isDevice ? "\(stubsave) allocate --force \(path)" : "rm -f \(path)")
   }
 
   /// The stubdomain's program, which writes into what dom0 has allocated.
@@ -92,7 +103,7 @@ struct Commands {
     try workplace.shell("cp \(empty) \(disk) && \(agent) write \(disk) < \(state)")
     let reading = try Pairs(
       runs: runs, { try workplace.shell("exec \(agent) read \(disk) > \(output)") },
-      { try workplace.shell("lz4 -d < \(other) > \(output)") })
-    print(Row.line("stubsave-agent read : lz4 -d, tmpfs", reading))
+      { try workplace.shell("dd if=\(other) bs=64k status=none | lz4 -d > \(output)") })
+    print(Row.line("stubsave-agent read : dd | lz4 -d, tmpfs", reading))
   }
 }

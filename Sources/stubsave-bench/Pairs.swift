@@ -39,7 +39,7 @@ struct Pairs {
 /// One line of the report.
 struct Row {
   static let heading =
-    Row.pad("", 58) + "  ms (median)      ratio  (quartiles)"
+    Row.pad("", 62) + "  ms (median)      ratio  (quartiles)"
 
   /// - Parameters:
   ///   - what: "A against B".
@@ -48,20 +48,9 @@ struct Row {
     let times = [pairs.firstNanoseconds, pairs.secondNanoseconds].map {
       fixed(Double(quantile($0.sorted(), 0.5)) / 1e6)
     }
-    return pad(what, 58) + "  " + pad("\(times[0]) : \(times[1])", 15)
+    return pad(what, 62) + "  " + pad("\(times[0]) : \(times[1])", 15)
       + "  \(fixed(quantile(ratios, 0.5)))  (\(fixed(quantile(ratios, 0.25)))"
       + " to \(fixed(quantile(ratios, 0.75))))"
-  }
-
-  /// What is left of both medians without the time that each takes to start.
-  static func line(_ what: String, _ pairs: Pairs, lessStart: Pairs) -> String {
-    func rest(_ all: [UInt64], _ start: [UInt64]) -> String {
-      let (all, start) = (quantile(all.sorted(), 0.5), quantile(start.sorted(), 0.5))
-      return fixed((Double(all) - Double(start)) / 1e6)
-    }
-    let mine = rest(pairs.firstNanoseconds, lessStart.firstNanoseconds)
-    let theirs = rest(pairs.secondNanoseconds, lessStart.secondNanoseconds)
-    return pad(what, 58) + "  " + "\(mine) : \(theirs)"
   }
 
   private static func quantile<Value>(_ sorted: [Value], _ part: Double) -> Value {
@@ -70,9 +59,8 @@ struct Row {
 
   /// Two places behind the point.
   private static func fixed(_ value: Double) -> String {
-    let hundredths = Int((abs(value) * 100).rounded())
-    let sign = value < 0 && hundredths > 0 ? "-" : ""
-    return "\(sign)\(hundredths / 100).\(hundredths % 100 / 10)\(hundredths % 10)"
+    let hundredths = Int((value * 100).rounded())
+    return "\(hundredths / 100).\(hundredths % 100 / 10)\(hundredths % 10)"
   }
 
   private static func pad(_ text: String, _ width: Int) -> String {

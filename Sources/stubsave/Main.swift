@@ -9,11 +9,16 @@ enum Main {
   static func main() {
     StandardStreams.reserve()
     FileSizeLimit.becomesAnError()
-    var arguments: [String] = []
+    var words: [SystemPath] = []
     for index in 1..<max(stubsave_argument_count(), 1) {
       guard let argument = unsafe stubsave_argument(index) else { continue }
-      arguments.append(ArgumentText.encode(unsafe SystemPath(copying: argument).bytes))
+      words.append(unsafe SystemPath(copying: argument))
     }
+    if let plain = PlainForm(words) {
+      do { try plain.run() } catch { Stubsave.exit(withError: Stubsave.exitCode(for: error)) }
+      return
+    }
+    let arguments = words.map { ArgumentText.encode($0.bytes) }
     do {
       var command = try Stubsave.parseAsRoot(arguments)
       try command.run()

@@ -30,20 +30,30 @@ struct ReadCommand: ParsableCommand {
   @OptionGroup var report: OutputOptions
 
   func run() throws {
-    try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
-      let target = output?.path ?? SystemPath(word: "-")
+    try Self.run(
+      disk.path, stream: stream, output: output?.path,
+      options: judging.readOptions(isDecoding: true), isForced: force, json: report.json)
+  }
+
+  /// - Parameter output: nil is standard output, unless that is a terminal.
+  static func run(
+    _ disk: SystemPath, stream: StreamName, output: SystemPath?, options: ReadOptions,
+    isForced: Bool, json: Bool
+  ) throws {
+    try Console.run(json: json) { () throws(ToolError) -> ExitStatus in
+      let target = output ?? SystemPath(word: "-")
       if output == nil && FileDescriptor.standardOutput.isTerminal {
         throw ToolError(.usage, nil) {
           $0.append("standard output is a terminal; -o FILE, or -o - to insist")
         }
       }
-      if report.json && target.isStandardStream {
+      if json && target.isStandardStream {
         throw ToolError(.usage, nil) { $0.append("--json needs -o FILE") }
       }
       let verdict = try DiskCommands.read(
-        disk.path, stream: stream, output: target, spoolDirectory: SpoolDirectory.path,
-        options: judging.readOptions(isDecoding: true), isForced: force)
-      if report.json, let summary = verdict.facts.summary(of: stream) {
+        disk, stream: stream, output: target, spoolDirectory: SpoolDirectory.path,
+        options: options, isForced: isForced)
+      if json, let summary = verdict.facts.summary(of: stream) {
         try Console.say(json: ReadReport(path: target.text, summary))
       }
       return .good

@@ -30,20 +30,24 @@ struct WriteCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
+    var options = WriteOptions()
+    options.setting = codec
+    options.maxStateBytes = maxState.bytes
+    options.isForced = force
+    options.header.maxRawBytes = maxState.bytes
+    options.header.chunkBytes = UInt32(newHeader.chunkSize.bytes)
+    try Self.run(disk.path, options, json: output.json)
+  }
+
+  static func run(_ disk: SystemPath, _ options: WriteOptions, json: Bool) throws {
+    try Console.run(json: json) { () throws(ToolError) -> ExitStatus in
       if FileDescriptor.standardInput.isTerminal {
         throw ToolError(.usage, nil) {
           $0.append("the state comes on standard input, which is a terminal")
         }
       }
-      var options = WriteOptions()
-      options.setting = codec
-      options.maxStateBytes = maxState.bytes
-      options.isForced = force
-      options.header.maxRawBytes = maxState.bytes
-      options.header.chunkBytes = UInt32(newHeader.chunkSize.bytes)
-      let written = try DiskCommands.write(disk.path, from: .standardInput, options: options)
-      if output.json { try Console.say(json: WriteReport(disk.path, written)) }
+      let written = try DiskCommands.write(disk, from: .standardInput, options: options)
+      if json { try Console.say(json: WriteReport(disk, written)) }
       return .good
     }
   }
