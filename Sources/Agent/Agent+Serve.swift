@@ -11,6 +11,7 @@ private let xenstoreTimeoutMilliseconds: UInt64 = 10_000
 /// Returns when the carrier is gone, which is the ordinary end; throws if QEMU is, or something
 /// has failed.
 func serve(_ arguments: ServeArguments) throws(AgentFailure) {
+  SignalsAsErrors.ofPipes()
   let qemu: QEMUSide
   do throws(MonitorError) {
     qemu = try QEMUSide.connect(

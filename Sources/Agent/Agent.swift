@@ -12,7 +12,6 @@ public func agentMain(
 ) -> Int32 {
   StandardStreams.reserve()
   FileSizeLimit.becomesAnError()
-  SignalsAsErrors.ofPipes()
   var paths: [SystemPath] = []
   for index in 1..<max(Int(argumentCount), 1) {
     if let argument = unsafe arguments[index] {

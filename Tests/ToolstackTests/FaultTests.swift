@@ -146,6 +146,49 @@ private struct FaultCase: Sendable, CustomTestStringConvertible {
     #expect(calls > 8)
   }
 
+  /// What could not be flushed may be gone: no command may pass over that.
+  @Test func `a flush that fails is an error`() throws {
+    defer { try? FileManager.default.removeItem(at: directory) }
+    let (disk, output, spool) = (try path("disk"), try path("state"), try path("."))
+    let source = try MemoryFile(Self.state)
+    func expectFailure(
+      _ name: String, flush: Int = 0, _ body: () throws(ToolError) -> Void
+    ) {
+      Faults.fail(.fsync, skipping: flush, errno: Errno.ioError)
+      do throws(ToolError) {
+        try body()
+        Issue.record("\(name): passed over")
+      } catch {
+        #expect(error.status == .ioError, "\(name)")
+      }
+      Faults.clear()
+    }
+    // The file, and then its directory.
+    for flush in 0...1 {
+      expectFailure("write", flush: flush) {
+        () throws(ToolError) in
+        try? source.descriptor.rewind()
+        _ = try DiskCommands.write(disk, from: source.descriptor, options: WriteOptions())
+      }
+      try remove("disk")
+      expectFailure("allocate", flush: flush) {
+        () throws(ToolError) in
+        _ = try DiskCommands.allocate(
+          disk, capacityBytes: 65_536, options: HeaderOptions(), isReplacing: false)
+      }
+      try remove("disk")
+    }
+    try Data(try makeDisk(Self.state)).write(to: directory.appendingPathComponent("disk"))
+    for flush in 0...1 {
+      expectFailure("read", flush: flush) {
+        () throws(ToolError) in
+        _ = try DiskCommands.read(
+          disk, stream: .qemu, output: output, spoolDirectory: spool, options: ReadOptions(),
+          isForced: true)
+      }
+    }
+  }
+
   @Test(arguments: FaultCase.all)
   private func `over a disk in a file`(fault: FaultCase) throws {
     defer { try? FileManager.default.removeItem(at: directory) }
