@@ -66,7 +66,8 @@ import Testing
     " ", "1", "1 ", " 1 idle", "1  idle", "1 idle ", "0 idle", "01 idle", "65536 idle", "x idle",
     "1 idle\n", "1 idle\0", "1\tidle", "1 \(idText.uppercased()) reset 1", "1 \(idText)0 reset 1",
     "1 \(idText.dropLast()) reset 1", "1 \u{e9}", "idle", "2 idle",
-    "1 \(idText) reset 1 2 3 4 5 6 7 8 9",
+    "1 \(idText) reset 1 2 3 4 5 6 7 8 9", "1 \(idText) re\u{1}set 1",
+    "1 \(idText) r\u{e9}set 1", "1 \(idText) reset\u{7f} 1", "7 \(idText) \u{1b}[31m",
   ])
   func `nonsense in an offer`(text: String) {
     #expect(Offer.read([UInt8](text.utf8)) == .nonsense)
