@@ -56,8 +56,8 @@ deps:
 	if [ -n "$$missing" ]; then \
 	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	  echo "deps: installing$$missing ($$sudo apt-get)"; \
-	  export DEBIAN_FRONTEND=noninteractive; \
-	  $$sudo apt-get update -q && $$sudo apt-get install -q -y --no-install-recommends $$missing; \
+	  $$sudo apt-get update -q \
+	    && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 
 build: deps
@@ -73,7 +73,7 @@ demo: build
 	@Tests/demo.sh .build/release/stubsave
 
 # The last three need the program only, and wait a good part of their time.
-test: test-release test-debug coverage
+test: test-release coverage
 	$(MAKE) --jobs 2 --output-sync test-formats test-qemu test-hostile
 
 # Ratios, measured side by side; needs root for loop devices.
@@ -92,7 +92,7 @@ test-release: deps agent
 test-debug: deps
 	$(SWIFT_TEST) $(DEBUG) --skip CommandTests $(SKIP_ELSEWHERE)
 
-coverage:
+coverage: test-debug
 	$(PYTHON) Tests/coverage.py --target SaveDisk --at-least 95 \
 	  "$$($(SWIFT) test $(DEBUG) --show-codecov-path)"
 

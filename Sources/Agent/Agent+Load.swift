@@ -10,6 +10,7 @@ private let offerTimeoutMilliseconds: UInt64 = 28_000
 /// Becomes the program that is given; returns only by an error.
 func load(_ arguments: LoadArguments) throws(AgentFailure) {
   SignalsAsErrors.ofPipes()
+  try requireCarrier(arguments.carrier)
   let deadline = Deadline(timeoutMilliseconds: offerTimeoutMilliseconds)
   let files = AgentFiles(devices: arguments.devices)
   let program = arguments.program[0]

@@ -12,6 +12,7 @@ private let xenstoreTimeoutMilliseconds: UInt64 = 10_000
 /// has failed.
 func serve(_ arguments: ServeArguments) throws(AgentFailure) {
   SignalsAsErrors.ofPipes()
+  try requireCarrier(arguments.carrier)
   let qemu: QEMUSide
   do throws(MonitorError) {
     qemu = try QEMUSide.connect(
@@ -41,6 +42,14 @@ func serve(_ arguments: ServeArguments) throws(AgentFailure) {
     throw AgentFailure(.stubdomainFailed, arguments.monitor) { $0.append(error) }
   case .qemu(let error):
     throw AgentFailure(WorkFailure(error).status, arguments.monitor) { $0.append(error) }
+  }
+}
+
+/// Sees that an open file that is named as the carrier is one, before another can take its number.
+func requireCarrier(_ carrier: CarrierArgument) throws(AgentFailure) {
+  guard case .openFile(let number) = carrier, !UnixSocket.isPacketSocket(number) else { return }
+  throw AgentFailure(.usage, SystemPath(word: "fd:", number: UInt64(number))) {
+    $0.append("is no open socket of the kind SOCK_SEQPACKET")
   }
 }
 

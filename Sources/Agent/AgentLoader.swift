@@ -9,13 +9,13 @@ import Xenstore
 /// QEMU is started by this program in its own place, once everything has been verified: with a
 /// wrong or missing state there is no QEMU, instead of one that waits for ever.
 struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
-  private var carrier: Carrier
+  private var attention: Attention<Carrier>
   private var machine = AgentMachine()
   private let files: AgentFiles
   private let deadline: Deadline
 
   init(carrier: consuming Carrier, files: AgentFiles, deadline: Deadline) {
-    self.carrier = carrier
+    attention = Attention(carrier)
     self.files = files
     self.deadline = deadline
   }
@@ -23,8 +23,8 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
   /// - Returns: the state; `loaded` has been said.
   mutating func run(maxStateBytes: UInt64) throws(LoadFailure) -> FileDescriptor {
     while true {
-      while let bytes = try look() {
-        for action in machine.handle(.offer(Offer.read(bytes))) {
+      while let reading = try look() {
+        for action in machine.handle(.offer(reading)) {
           switch action {
           case .stop: break
           case .answer(let answer): try say(answer)
@@ -35,7 +35,7 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
       }
       do throws(SystemError) {
         let readiness = try UnixSocket.wait(
-          for: carrier.number, toWrite: false, until: deadline, signals: nil)
+          for: attention.number, toWrite: false, until: deadline, signals: nil)
         if readiness == .timedOut { throw SystemError(.poll, errno: Errno.timedOut) }
       } catch {
         throw error.errno == Errno.timedOut ? .deadline : .system(error)
@@ -43,12 +43,16 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
     }
   }
 
-  private mutating func look() throws(LoadFailure) -> [UInt8]? {
-    do throws(CellError) { return try carrier.look() } catch { throw .carrier(error) }
+  private mutating func look() throws(LoadFailure) -> Reading<Offer>? {
+    do throws(CellError) { return try attention.look() } catch { throw .carrier(error) }
   }
 
   private mutating func say(_ answer: Answer) throws(LoadFailure) {
-    do throws(CellError) { try carrier.say(answer.encoded()) } catch { throw .carrier(error) }
+    do throws(CellError) {
+      try attention.carrier.say(answer.encoded())
+    } catch {
+      throw .carrier(error)
+    }
   }
 
   /// - Returns: nil if dom0 has withdrawn the offer meanwhile.
@@ -58,8 +62,8 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
     let failure: WorkFailure
     do throws(WorkFailure) {
       guard case .load(let device, let maxBytes) = verb else { throw WorkFailure(.unsupported) }
-      let state = try StateFromDisk.read(
-        id, device, maxBytes: min(maxBytes, maxStateBytes), from: files, carrier: carrier.number)
+      let disk = try Self.open(id, device, files, &attention)
+      let state = try StateFromDisk.read(disk, id, maxBytes: min(maxBytes, maxStateBytes))
       let bytes = state.bytes
       let file = state.takeFile()
       try finish(.loaded(stateBytes: bytes))
@@ -67,16 +71,26 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
     } catch {
       failure = error
     }
-    try say(finish: .failed(code: failure.status.rawValue, neededBytes: 0, .unknown))
-    // Something else may be wanted; a disk that is not good will not become so.
+    // Something else is wanted, which the next look hands to the machine.
     if failure.isWithdrawn { return nil }
+    try say(finish: .failed(code: failure.status.rawValue, neededBytes: 0, .unknown))
     throw .work(failure)
+  }
+
+  private static func open(
+    _ id: Bytes16, _ device: DeviceName, _ files: AgentFiles,
+    _ attention: inout Attention<Carrier>
+  ) throws(WorkFailure) -> FileDescriptor {
+    let number = attention.number
+    return try files.open(device, isWriting: false, carrier: number) {
+      () throws(WorkFailure) in try attention.heed(id)
+    }
   }
 
   private mutating func finish(_ kind: AnswerKind) throws(WorkFailure) {
     for case .answer(let answer) in machine.handle(.finished(kind)) {
       do throws(CellError) {
-        try carrier.say(answer.encoded())
+        try attention.carrier.say(answer.encoded())
       } catch {
         throw WorkFailure(.stubdomainFailed)
       }

@@ -7,7 +7,7 @@ import Transfer
 
 /// `serve`: attends to dom0's offers beside a QEMU, until the carrier or QEMU is gone.
 struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
-  private var carrier: Carrier
+  private var attention: Attention<Carrier>
   private var qemu: QEMUSide
   private var machine = AgentMachine()
   private let files: AgentFiles
@@ -17,7 +17,7 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
     carrier: consuming Carrier, qemu: consuming QEMUSide, files: AgentFiles,
     maxStateBytes: UInt64
   ) {
-    self.carrier = carrier
+    attention = Attention(carrier)
     self.qemu = qemu
     self.files = files
     self.maxStateBytes = maxStateBytes
@@ -41,7 +41,7 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
   private mutating func wait() throws(ServiceEnd) {
     do throws(SystemError) {
       _ = try UnixSocket.wait(
-        for: carrier.number, toWrite: false, until: Deadline(timeoutMilliseconds: .max),
+        for: attention.number, toWrite: false, until: Deadline(timeoutMilliseconds: .max),
         signals: qemu.monitor.number)
     } catch {
       throw .system(error)
@@ -50,60 +50,98 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
 
   private mutating func look() throws(ServiceEnd) {
     while true {
-      let bytes: [UInt8]?
-      do throws(CellError) { bytes = try carrier.look() } catch { throw .carrier(error) }
-      guard let bytes else { return }
-      try perform(machine.handle(.offer(Offer.read(bytes))))
+      let reading: Reading<Offer>?
+      do throws(CellError) { reading = try attention.look() } catch { throw .carrier(error) }
+      guard let reading else { return }
+      for action in machine.handle(.offer(reading)) { try perform(action) }
     }
   }
 
-  private mutating func perform(_ actions: [AgentMachine.Action]) throws(ServiceEnd) {
-    for action in actions {
-      switch action {
-      // Work is done here and now: when an offer is looked at there is none under way.
-      case .stop: break
-      case .answer(let answer): try say(answer)
-      case .begin(let id, let verb):
-        let kind = work(id, verb)
-        // Withdrawn: the machine will see what has come instead.
-        try perform(machine.handle(.finished(kind)))
+  private mutating func perform(_ action: AgentMachine.Action) throws(ServiceEnd) {
+    switch action {
+    // Work is done here and now: when an offer is looked at there is none under way any more.
+    case .stop: break
+    case .answer(let answer):
+      do throws(CellError) {
+        try attention.carrier.say(answer.encoded())
+      } catch {
+        throw .carrier(error)
       }
+    case .begin(let id, let verb):
+      // Nil: dom0 wants something else, which the next look hands to the machine.
+      guard let kind = work(id, verb) else { return }
+      for action in machine.handle(.finished(kind)) { try perform(action) }
     }
-  }
-
-  private mutating func say(_ answer: Answer) throws(ServiceEnd) {
-    do throws(CellError) { try carrier.say(answer.encoded()) } catch { throw .carrier(error) }
   }
 
   // MARK: Work
 
-  private mutating func work(_ id: Bytes16, _ verb: Verb) -> AnswerKind {
+  /// - Returns: the answer; nil if dom0 has withdrawn the offer.
+  private mutating func work(_ id: Bytes16, _ verb: Verb) -> AnswerKind? {
+    // A signal that wants to end the agent waits until a guest that was stopped goes on.
+    let signals = try? EndingSignals()
+    qemu.monitor.signals = Self.number(signals)
+    defer { qemu.monitor.signals = nil }
     do throws(WorkFailure) {
-      switch verb {
-      case .reset(let maxBytes):
-        guard maxBytes <= maxStateBytes else { throw WorkFailure(.overLimit) }
-        try qemu.reset()
-        return .ready
-      case .save(let device, let maxBytes):
-        let written = try write(id, device, maxBytes)
-        return .committed(diskBytes: written, qemu.guest())
-      case .take(let device, let maxBytes, let wish):
-        try qemu.take(wish)
-        if wish == .pause { qemu.resume() }
-        let written = try write(id, device, maxBytes)
-        qemu.keepStopped()
-        return .committed(diskBytes: written, qemu.guest())
-      case .load(let device, let maxBytes):
-        let state = try StateFromDisk.read(
-          id, device, maxBytes: min(maxBytes, maxStateBytes), from: files,
-          carrier: carrier.number)
-        try qemu.load(state.file)
-        return .loaded(stateBytes: state.bytes)
-      }
+      return try perform(id, verb)
     } catch {
       qemu.resume()
+      if error.isWithdrawn { return nil }
       return .failed(
         code: error.status.rawValue, neededBytes: error.neededBytes, qemu.guest())
+    }
+  }
+
+  private static func number(_ signals: borrowing EndingSignals?) -> Int32? {
+    switch signals {
+    case .some(let signals): signals.number
+    case .none: nil
+    }
+  }
+
+  private mutating func perform(
+    _ id: Bytes16, _ verb: Verb
+  ) throws(WorkFailure) -> AnswerKind {
+    switch verb {
+    case .reset(let maxBytes):
+      guard maxBytes <= maxStateBytes else { throw WorkFailure(.overLimit) }
+      try qemu.reset()
+      return .ready
+    case .save(let device, let maxBytes):
+      let written = try write(id, device, maxBytes)
+      return .committed(diskBytes: written, qemu.guest())
+    case .take(let device, let maxBytes, let wish):
+      try attention.heed(id)
+      try qemu.take(wish)
+      if wish == .pause { qemu.resume() }
+      let written = try write(id, device, maxBytes)
+      // Whoever has given up counts this as a failure.
+      try attention.heed(id)
+      if wish == .keep { qemu.keepStopped() } else { qemu.resume() }
+      return .committed(diskBytes: written, qemu.guest())
+    case .load(let device, let maxBytes):
+      let limit = min(maxBytes, maxStateBytes)
+      let disk = try open(id, device, isWriting: false)
+      let state = try StateFromDisk.read(disk, id, maxBytes: limit)
+      try attention.heed(id)
+      try qemu.load(state.file)
+      return .loaded(stateBytes: state.bytes)
+    }
+  }
+
+  private mutating func open(
+    _ id: Bytes16, _ device: DeviceName, isWriting: Bool
+  ) throws(WorkFailure) -> FileDescriptor {
+    try Self.open(id, device, isWriting: isWriting, files, &attention)
+  }
+
+  private static func open(
+    _ id: Bytes16, _ device: DeviceName, isWriting: Bool, _ files: AgentFiles,
+    _ attention: inout Attention<Carrier>
+  ) throws(WorkFailure) -> FileDescriptor {
+    let number = attention.number
+    return try files.open(device, isWriting: isWriting, carrier: number) {
+      () throws(WorkFailure) in try attention.heed(id)
     }
   }
 
@@ -114,7 +152,8 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
     _ id: Bytes16, _ device: DeviceName, _ maxBytes: UInt64
   ) throws(WorkFailure) -> UInt64 {
     guard try hasState(maxBytes) else { throw WorkFailure(.qemuRefused) }
-    let disk = try files.open(device, isWriting: true, carrier: carrier.number)
+    let disk = try open(id, device, isWriting: true)
+    try attention.heed(id)
     let header: DiskHeader.Parsed
     switch EmptyDisk.probe(disk) {
     case .empty(let parsed): header = parsed

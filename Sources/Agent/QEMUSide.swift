@@ -54,7 +54,7 @@ struct QEMUSide: ~Copyable {
 
   /// Has QEMU write its state into the file.
   mutating func take(_ wish: GuestWish) throws(WorkFailure) {
-    try reset()
+    monitor.abandon()
     monitor.deadline = Deadline(timeoutMilliseconds: QEMUSide.commandTimeoutMilliseconds)
     do throws(MonitorError) {
       let state = try monitor.runState()
@@ -65,6 +65,12 @@ struct QEMUSide: ~Copyable {
         isStopped = true
         try monitor.stop()
       }
+    } catch {
+      throw WorkFailure(error)
+    }
+    // Only now: QEMU has answered, so nothing is being written any more.
+    try reset()
+    do throws(MonitorError) {
       try monitor.saveDeviceState(toSet: QEMUSide.set)
     } catch {
       if case .refused = error, (try? sink.isFull()) == true { throw WorkFailure(.overLimit) }
@@ -74,6 +80,7 @@ struct QEMUSide: ~Copyable {
 
   /// Gives a QEMU that waits for a state (-incoming defer) this one; returns once it has loaded it.
   mutating func load(_ state: borrowing FileDescriptor) throws(WorkFailure) {
+    monitor.abandon()
     monitor.deadline = Deadline(timeoutMilliseconds: QEMUSide.commandTimeoutMilliseconds)
     do throws(MonitorError) {
       guard try monitor.runState().isIncoming else {
@@ -89,6 +96,7 @@ struct QEMUSide: ~Copyable {
   mutating func resume() {
     guard isStopped else { return }
     monitor.abandon()
+    monitor.signals = nil
     monitor.deadline = Deadline(timeoutMilliseconds: QEMUSide.resumeTimeoutMilliseconds)
     do throws(MonitorError) {
       try monitor.cont()
@@ -103,6 +111,8 @@ struct QEMUSide: ~Copyable {
 
   /// Whether the guest runs, as far as QEMU knows.
   mutating func guest() -> GuestState {
+    monitor.abandon()
+    monitor.signals = nil
     monitor.deadline = Deadline(timeoutMilliseconds: QEMUSide.resumeTimeoutMilliseconds)
     guard let state = try? monitor.runState() else { return .unknown }
     return state.isRunning ? .running : .stopped

@@ -10,19 +10,18 @@ struct StateFromDisk: ~Copyable {
   let file: FileDescriptor
   let bytes: UInt64
 
+  /// What the other streams of a disk may take beside the state.
+  private static let otherStreamsBytes: UInt64 = 4096
+
   /// Reads the disk of transfer `id`, each byte once.
+  ///
+  /// - Parameter maxBytes: of state.
   static func read(
-    _ id: Bytes16, _ device: DeviceName, maxBytes: UInt64, from files: AgentFiles, carrier: Int32
+    _ disk: borrowing FileDescriptor, _ id: Bytes16, maxBytes: UInt64
   ) throws(WorkFailure) -> StateFromDisk {
-    let disk = try files.open(device, isWriting: false, carrier: carrier)
-    let memory: FileDescriptor
-    do throws(SystemError) {
-      memory = try FileDescriptor.inMemory()
-    } catch {
-      throw WorkFailure(ExitStatus(error))
-    }
+    let memory = try attempt { () throws(SystemError) in try FileDescriptor.inMemory() }
     var options = ReadOptions()
-    options.limits = ReaderLimits(maxStateBytes: maxBytes)
+    options.limits = ReaderLimits(maxStateBytes: min(maxBytes, .max / 2) + otherStreamsBytes)
     let verdict = Door.open(
       disk, task: .extract(.qemu), options: options,
       output: DoorOutput(FileDescriptor(borrowing: memory.number)))
@@ -31,6 +30,7 @@ struct StateFromDisk: ~Copyable {
     guard let header = verdict.facts.header?.header, header.transferID == id,
       header.direction == .restore
     else { throw WorkFailure(.wouldDestroy) }
+    if verdict.outputBytes > maxBytes { throw WorkFailure(.overLimit) }
     do throws(SystemError) {
       guard try memory.beginsWithQEMUMagic() else { throw SystemError(.read, errno: Errno.invalid) }
       try memory.rewind()

@@ -93,7 +93,15 @@ ssize_t stubsave_send(int fd, const void *bytes, size_t count, int passed) {
     header->cmsg_len = CMSG_LEN(sizeof passed);
     memcpy(CMSG_DATA(header), &passed, sizeof passed);
   }
-  return sendmsg(fd, &message, MSG_NOSIGNAL);
+  return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+ssize_t stubsave_receive(int fd, void *bytes, size_t count) {
+  return recv(fd, bytes, count, MSG_DONTWAIT);
+}
+int stubsave_is_packet_socket(int fd) {
+  int type = 0;
+  socklen_t length = sizeof type;
+  return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET;
 }
 
 // Without those that are ignored: a signal that is held back is kept even then, and would show.
@@ -106,10 +114,21 @@ static void set_of_ending_signals(sigset_t *set) {
       sigaddset(set, numbers[i]);
   }
 }
+static sigset_t mask_before;
 int stubsave_hold_ending_signals(int is_held) {
   sigset_t set;
+  if (!is_held) return sigprocmask(SIG_SETMASK, &mask_before, NULL);
   set_of_ending_signals(&set);
-  return sigprocmask(is_held ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+  return sigprocmask(SIG_BLOCK, &set, &mask_before);
+}
+void stubsave_ignore_ending_signals(void) {
+  signal(SIGHUP, SIG_IGN);
+  signal(SIGINT, SIG_IGN);
+  signal(SIGTERM, SIG_IGN);
+}
+void stubsave_default_ignored_signals(void) {
+  signal(SIGPIPE, SIG_DFL);
+  signal(SIGXFSZ, SIG_DFL);
 }
 int stubsave_ending_signals_descriptor(void) {
   sigset_t set;

@@ -137,6 +137,8 @@ public struct XenstoreCells: Cells, ~Copyable {
     do throws(XenstoreError) {
       try connection.write(mine, message)
     } catch {
+      // dom0 has removed the cell, or is making it anew: nobody listens to this any more.
+      if error == .notFound || error == .permission { return }
       throw .xenstore(error)
     }
   }
@@ -145,8 +147,11 @@ public struct XenstoreCells: Cells, ~Copyable {
     wind()
     do throws(XenstoreError) {
       guard try connection.nextEvent() != nil else { return nil }
-      // The others say no more: the node is read as it is now.
-      while try connection.nextEvent() != nil {}
+      // The others say no more: the node is read as it is now. So many at once, because who writes
+      // in a loop could go on for ever.
+      for _ in 0..<64 {
+        if try connection.nextEvent() == nil { break }
+      }
       return [UInt8](try connection.read(others).prefix(MessageFields.maxBytes + 1))
     } catch {
       // Not there: as good as empty.

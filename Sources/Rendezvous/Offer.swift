@@ -75,9 +75,8 @@ extension Offer {
   public static func read(_ bytes: [UInt8]) -> Reading<Offer> {
     if bytes.isEmpty { return .nothing }
     guard let fields = MessageFields(bytes), let version = fields.version else { return .nonsense }
-    if version == RendezvousVersion.current && fields.count == 2 && fields.is(1, "idle") {
-      return .message(.idle)
-    }
+    // In every version, so that a newer dom0 can withdraw from any agent.
+    if fields.count == 2 && fields.is(1, "idle") { return .message(.idle) }
     guard let id = fields.id else { return .nonsense }
     guard version == RendezvousVersion.current, let verb = verb(fields) else {
       return .unknown(version: version, id: id)

@@ -51,8 +51,9 @@ public struct BoundedFile: ~Copyable {
     do throws(SystemError) {
       return try BoundedFile(maxBytes: maxBytes)
     } catch {
-      guard error.errno == Errno.notPermitted || error.errno == Errno.noSystemCall else {
-        throw error
+      switch error.errno {
+      case Errno.notPermitted, Errno.accessDenied, Errno.noSystemCall: break
+      default: throw error
       }
     }
     return try BoundedFile()

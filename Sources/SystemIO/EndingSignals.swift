@@ -15,6 +15,9 @@ public struct EndingSignals: ~Copyable {
 
   deinit { try? Syscalls.holdEndingSignals(false) }
 
+  /// What was to be done is done: a signal that has come in, or comes still, ends nothing any more.
+  public consuming func settle() { Syscalls.ignoreEndingSignals() }
+
   /// To be waited for: readable once a signal has come in.
   public var number: Int32 { descriptor.number }
 

@@ -16,7 +16,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case open, stat, fstat, read, pread, write, pwrite, fsync, ftruncate, fallocate
   case linkat, unlinkat, renameat, memfdCreate, getrandom, ioctl, flock
   case lock, lease, fsopen, fsconfig, fsmount, socket, connect, send, poll, signalMask, signalfd
-  case seek, inotify, dup, exec
+  case seek, inotify, dup, exec, receive
 
   public var name: StaticString {
     switch self {
@@ -52,6 +52,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .inotify: "inotify"
     case .dup: "dup2"
     case .exec: "execv"
+    case .receive: "recv"
     }
   }
 }

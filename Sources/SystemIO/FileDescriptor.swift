@@ -95,6 +95,20 @@ public struct FileDescriptor: ~Copyable {
   /// description (fcntl(2), as QEMU locks its images); EWOULDBLOCK if somebody has one already.
   public func lockExclusively() throws(SystemError) { try Syscalls.lockExclusively(number) }
 
+  /// The same, while somebody who holds a lock for a moment only is waited for: udevd locks a
+  /// device while it looks at it.
+  public func lockExclusively(until deadline: Deadline) throws(SystemError) {
+    while true {
+      do throws(SystemError) {
+        return try lockExclusively()
+      } catch {
+        guard error.errno == Errno.wouldBlock && !deadline.hasPassed else { throw error }
+      }
+      // There is no event for a lock that is given back.
+      _ = try Syscalls.poll(-1, events: 0, -1, timeoutMilliseconds: 20)
+    }
+  }
+
   /// The next `read` or `writeAll` without an offset is at `offset`.
   public func seek(to offset: UInt64) throws(SystemError) {
     try Syscalls.seek(number, to: offset)

@@ -14,6 +14,7 @@ public enum Program {
     as number: Int32
   ) throws(SystemError) {
     try Syscalls.duplicate(file.number, as: number)
+    Syscalls.defaultIgnoredSignals()
     try Syscalls.execute(path, arguments)
   }
 }

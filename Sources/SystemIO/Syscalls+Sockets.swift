@@ -16,6 +16,17 @@ extension Syscalls {
     try run(.send) { unsafe stubsave_send(socket, bytes.baseAddress, bytes.count, passed) }
   }
 
+  /// Never waits: EAGAIN if there is nothing.
+  static func receive(
+    _ socket: Int32, _ buffer: UnsafeMutableRawBufferPointer
+  ) throws(SystemError) -> Int {
+    try run(.receive) { unsafe stubsave_receive(socket, buffer.baseAddress, buffer.count) }
+  }
+
+  static func isPacketSocket(_ number: Int32) -> Bool { stubsave_is_packet_socket(number) != 0 }
+
+  static func ignoreEndingSignals() { stubsave_ignore_ending_signals() }
+
   static var writable: Int16 { Int16(POLLOUT) }
 
   /// Waits until one of two descriptors is ready (or has failed), or the time is over. Not

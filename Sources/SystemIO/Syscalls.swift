@@ -146,6 +146,8 @@ enum Syscalls {
     precondition(count == buffer.count && count <= 256)
   }
 
+  static func defaultIgnoredSignals() { stubsave_default_ignored_signals() }
+
   /// `number` is not closed on exec; what was open there is closed.
   static func duplicate(_ descriptor: Int32, as number: Int32) throws(SystemError) {
     _ = try run(.dup) { stubsave_dup(descriptor, number) }

@@ -1,6 +1,6 @@
 import CSystem
 
-/// A connected stream socket of the Unix family. Never waits by itself: `wait` does.
+/// A connected socket of the Unix family. Never waits by itself: `wait` does.
 public struct UnixSocket: ~Copyable {
   private let descriptor: FileDescriptor
 
@@ -14,7 +14,10 @@ public struct UnixSocket: ~Copyable {
     descriptor = socket
   }
 
-  /// Takes over a socket that is connected, and does not block.
+  /// Whether an open file is a socket that keeps packets apart (SOCK_SEQPACKET).
+  public static func isPacketSocket(_ number: Int32) -> Bool { Syscalls.isPacketSocket(number) }
+
+  /// Takes over a socket that is connected.
   public init(owning number: Int32) { descriptor = FileDescriptor(owning: number) }
 
   public var number: Int32 { descriptor.number }
@@ -76,8 +79,13 @@ public struct UnixSocket: ~Copyable {
   public borrowing func receive(
     into buffer: inout MutableRawSpan, from start: Int
   ) throws(SystemError) -> Int? {
+    precondition(start >= 0 && start <= buffer.byteCount)
     do throws(SystemError) {
-      return try descriptor.read(into: &buffer, from: start)
+      let number = descriptor.number
+      return try unsafe buffer.withUnsafeMutableBytes { bytes throws(SystemError) in
+        try unsafe Syscalls.receive(
+          number, UnsafeMutableRawBufferPointer(rebasing: bytes[start...]))
+      }
     } catch {
       if error.errno == Errno.wouldBlock { return nil }
       throw error

@@ -80,11 +80,12 @@ extension DiskCommands {
     return disk
   }
 
+  /// - Parameter timeoutMilliseconds: how long somebody else's lock is waited for.
   static func lock(
-    _ disk: borrowing FileDescriptor, _ path: SystemPath
+    _ disk: borrowing FileDescriptor, _ path: SystemPath, timeoutMilliseconds: UInt64 = 0
   ) throws(ToolError) {
     do throws(SystemError) {
-      try disk.lockExclusively()
+      try disk.lockExclusively(until: Deadline(timeoutMilliseconds: timeoutMilliseconds))
     } catch {
       guard error.errno == Errno.wouldBlock else { throw ToolError(error, path) }
       throw ToolError(.busy, path) { $0.append("another program has locked it") }

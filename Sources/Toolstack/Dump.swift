@@ -62,6 +62,36 @@ public enum Dump {
   public static func run(_ options: DumpOptions) throws(ToolError) -> DumpReport {
     // What can be refused without touching the guest is refused first.
     var output = try Output(options.output, isForced: options.isForced, opensNow: true)
+    var signals: EndingSignals? = try attempt(options.socket) { () throws(SystemError) in
+      try EndingSignals()
+    }
+    let held = signalsNumber(signals)
+    var taken = try take(options, held)
+    // From here on nothing has to be put right, unless the guest is to stay stopped.
+    if !taken.session.isStopped { signals = nil }
+    do throws(ToolError) {
+      try deliver(
+        taken.carried, options, to: &output, heeding: taken.session.isStopped ? held : nil)
+    } catch {
+      throw taken.session.resume(after: error)
+    }
+    if taken.session.isStopped {
+      // A signal that comes now is too late: who waits for the guest's end must see success.
+      taken.session.keepStopped()
+      signals.take()?.settle()
+    }
+    return DumpReport(
+      stateBytes: taken.carried.state.bytes, diskBytes: taken.carried.diskBytes,
+      digest: taken.carried.digest, metadata: taken.carried.metadata)
+  }
+
+  private struct Taken: ~Copyable {
+    var session: QEMUSession
+    let carried: CarriedState
+  }
+
+  /// The state, from QEMU over the disk; the disk is gone, and what was on a given one too.
+  private static func take(_ options: DumpOptions, _ held: Int32?) throws(ToolError) -> Taken {
     var request = TransferDisk.Request(
       path: options.disk, spoolDirectory: options.spoolDirectory)
     request.options = options.header
@@ -70,13 +100,6 @@ public enum Dump {
     let sink = try attempt(options.socket) { () throws(SystemError) in
       try BoundedFile.bestEffort(maxBytes: options.maxStateBytes)
     }
-    let carrying = CarryOptions(
-      request: request, setting: options.setting, maxStateBytes: options.maxStateBytes)
-
-    var signals: EndingSignals? = try attempt(options.socket) { () throws(SystemError) in
-      try EndingSignals()
-    }
-    let held = signalsNumber(signals)
     var session = try QEMUSession(
       options.socket, deadline: Deadline(timeoutMilliseconds: options.timeoutMilliseconds),
       signals: held)
@@ -85,15 +108,11 @@ public enum Dump {
       let metadata = try session.metadata()
       try session.save(into: sink, maxBytes: options.maxStateBytes)
       if !options.keepsPaused { try session.resume() }
-      // From here on nothing has to be put right, unless the guest is to stay stopped.
-      if !session.isStopped { signals = nil }
-      let carried = try TransferDisk.carry(sink.reader, metadata: metadata, over: disk, carrying)
-      try deliver(
-        carried, options, to: &output, heeding: session.isStopped ? held : nil)
-      session.keepStopped()
-      return DumpReport(
-        stateBytes: carried.state.bytes, diskBytes: carried.diskBytes, digest: carried.digest,
-        metadata: carried.metadata)
+      let carried = try TransferDisk.carry(
+        sink.reader, metadata: metadata, over: disk,
+        CarryOptions(
+          request: request, setting: options.setting, maxStateBytes: options.maxStateBytes))
+      return Taken(session: session, carried: carried)
     } catch {
       throw session.resume(after: error)
     }

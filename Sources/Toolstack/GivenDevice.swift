@@ -18,6 +18,9 @@ struct GivenDevice: ~Copyable {
   /// in there; other data most likely show there too.
   static let blankBytes: UInt64 = 1 << 20
 
+  /// udevd locks a device for a moment after somebody has written to it.
+  static let lockTimeoutMilliseconds: UInt64 = 1000
+
   /// Opens it, and keeps others out by O_EXCL and locks. Of those who have it open and use neither
   /// nothing is known.
   init(_ path: SystemPath) throws(ToolError) {
@@ -33,7 +36,8 @@ struct GivenDevice: ~Copyable {
         $0.append(" bytes; 4096 is the most that a save disk can have")
       }
     }
-    try DiskCommands.lock(device, path)
+    try DiskCommands.lock(
+      device, path, timeoutMilliseconds: GivenDevice.lockTimeoutMilliseconds)
     self.path = path
     bytes = facts.bytes
     descriptor = device
@@ -92,8 +96,8 @@ struct GivenDevice: ~Copyable {
     }
     let isBlank = try attempt(path) { () throws(SystemError) in
       let last = (bytes - min(bytes, GivenDevice.blankBytes)) & ~UInt64(Layout.blockBytes - 1)
-      guard try isZero(from: 0) else { return false }
-      return try isZero(from: last)
+      guard try isZero(0..<min(bytes, GivenDevice.blankBytes)) else { return false }
+      return try isZero(last..<bytes)
     }
     if !isBlank {
       throw ToolError(.wouldDestroy, path) {
@@ -103,12 +107,11 @@ struct GivenDevice: ~Copyable {
     }
   }
 
-  /// Whether up to 1 MiB from `offset` on, a multiple of 4096, is zero.
-  private borrowing func isZero(from offset: UInt64) throws(SystemError) -> Bool {
-    let end = min(bytes, offset + GivenDevice.blankBytes)
+  /// Whether a range that begins at a multiple of 4096 is zero.
+  private borrowing func isZero(_ range: Range<UInt64>) throws(SystemError) -> Bool {
     var buffer = AlignedBuffer(byteCount: 65_536)
-    var position = offset
-    while position < end {
+    var position = range.lowerBound
+    while position < range.upperBound {
       var piece = buffer.mutableBytes(0..<65_536)
       let count = try descriptor.read(into: &piece, from: 0, at: position)
       if count == 0 { break }

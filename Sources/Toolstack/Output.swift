@@ -26,8 +26,11 @@ struct Output: ~Copyable {
     switch existing {
     case nil,
       .regular? where isForced:
+      // A link that leads nowhere is a name that is taken.
+      let isTaken = try DiskCommands.isDanglingLink(path)
+      if existing == nil && isTaken && !isForced { throw DiskCommands.wouldDestroy(path) }
       let made = try attempt(path) { () throws(SystemError) in try NewFile(for: path) }
-      self.init(path, .newFile(isReplacing: existing != nil), made, nil)
+      self.init(path, .newFile(isReplacing: isForced), made, nil)
     case .regular?: throw DiskCommands.wouldDestroy(path)
     case .directory?: throw ToolError(.wouldDestroy, path) { $0.append("is a directory") }
     case .blockDevice?: throw ToolError(.wouldDestroy, path) { $0.append("is a block device") }

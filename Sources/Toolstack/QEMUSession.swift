@@ -12,6 +12,8 @@ struct QEMUSession: ~Copyable {
 
   /// How long QEMU gets to let its guest go on after something has failed.
   private static let resumeTimeoutMilliseconds: UInt64 = 5000
+  /// The same over a second connection, after the first has been closed.
+  private static let resumeAnewTimeoutMilliseconds: UInt64 = 2000
 
   init(
     _ socket: SystemPath, deadline: Deadline, signals: Int32?
@@ -163,9 +165,26 @@ struct QEMUSession: ~Copyable {
       isStopped = false
       return error
     } catch let failure {
-      if case .closed = failure { return error }
+      if case .closed = failure, resumeAnew() { return error }
     }
     return ToolError(error, adding: "; the guest was stopped, and could not be told to go on")
+  }
+
+  /// Over a new connection: the old one may have gone through somebody who has ended.
+  ///
+  /// - Returns: true if the guest goes on, or there is no QEMU any more.
+  private mutating func resumeAnew() -> Bool {
+    do throws(MonitorError) {
+      var another = try Monitor.connect(
+        to: socket,
+        deadline: Deadline(timeoutMilliseconds: QEMUSession.resumeAnewTimeoutMilliseconds))
+      try another.cont()
+      isStopped = false
+      return true
+    } catch {
+      guard case .cannotConnect(let error) = error else { return false }
+      return error.errno == Errno.connectionRefused || error.errno == Errno.noEntry
+    }
   }
 
   /// Leaves a guest that was stopped here as it is.

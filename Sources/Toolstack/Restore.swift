@@ -45,6 +45,14 @@ public struct RestoreReport: Sendable {
 public enum Restore {
   public static func run(_ options: RestoreOptions) throws(ToolError) -> RestoreReport {
     let given = try GivenState.open(options)
+    // Held until the disk is gone, so that nothing of the guest stays on a given one.
+    let signals = try attempt(options.socket) { () throws(SystemError) in try EndingSignals() }
+    return try restore(given, options, signals.number)
+  }
+
+  private static func restore(
+    _ given: borrowing GivenState, _ options: RestoreOptions, _ signals: Int32
+  ) throws(ToolError) -> RestoreReport {
     var request = TransferDisk.Request(
       path: options.disk, spoolDirectory: options.spoolDirectory)
     request.options = options.header
@@ -52,7 +60,7 @@ public enum Restore {
     let disk = try TransferDisk.make(request)
     var session = try QEMUSession(
       options.socket, deadline: Deadline(timeoutMilliseconds: options.timeoutMilliseconds),
-      signals: nil)
+      signals: signals)
     try session.requireIncoming()
     var warnings = given.warnings
     let metadata = try session.metadata()

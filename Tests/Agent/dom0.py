@@ -23,6 +23,10 @@ class Offers:
         """Put an offer into dom0's cell."""
         raise NotImplementedError
 
+    async def put(self, offer: bytes) -> None:
+        """The same, and nothing else: the answer stays as it is."""
+        await self.say(offer)
+
     async def look(self) -> bytes:
         """What is in the agent's cell, once it may have changed; EOFError if the agent is gone."""
         raise NotImplementedError
@@ -125,6 +129,9 @@ class XenstoreOffers(Offers):
             await self._request(RM, f"{self._node}/answer")
             await self._request(MKDIR, f"{self._node}/answer")
             await self._request(SET_PERMS, f"{self._node}/answer", "n0", f"b{self._domid}")
+        await self.put(offer)
+
+    async def put(self, offer: bytes) -> None:
         await self._request(WRITE, f"{self._node}/offer", value=offer)
 
     async def look(self) -> bytes:

@@ -211,9 +211,20 @@ async def talk(lab: Lab, agent: str, kind: str) -> str:
         await stub.guest.monitor.execute(SAVE, filename="/dev/fdset/1", live=False)
         await offers.offer("save", "xvdz", LIMIT, id=id)
         await offers.answer(id, "accepted")
+        for words in (b"x", b"1  idle", f"1 {id} save xvdz {LIMIT}".encode()):
+            await offers.put(words)  # nonsense, and the same again: nothing changes
         stub.attach(device)
         answer = await offers.answer(id)
         expect(answer[0] == "committed", f"a device that comes late: {answer}")
+        stub.detach(device)
+        # Withdrawn before QEMU is told anything: the guest is not touched.
+        await stub.guest.monitor.execute("cont")
+        device, id = await stub.disk()
+        await offers.offer("take", "xvdz", LIMIT, "keep", id=id)
+        await offers.answer(id, "accepted")
+        await offers.idle()
+        expect((await offers.ask("reset", LIMIT))[0] == "ready", "not ready")
+        await stub.guest.goes_on()
         stub.detach(device)
         return "nonsense, versions, repetition, withdrawal, a late device"
 

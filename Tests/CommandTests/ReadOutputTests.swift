@@ -19,6 +19,19 @@ struct ReadOutputTests {
     try Data(contentsOf: Repository.fixtureURL("states/x01-pc-min-reset.dev"))
   }
 
+  @Test func aLinkThatLeadsNowhere() async throws {
+    try await bench.stubsave("write", "disk", input: .bytes(Data("state".utf8)))
+    try FileManager.default.createSymbolicLink(
+      at: bench.url("link"), withDestinationURL: bench.url("nowhere"))
+    let outcome = try await bench.stubsave("read", "disk", "-o", "link", exits: 12)
+    #expect(outcome.complaints.contains("exists; --force replaces it"))
+    #expect(try bench.names() == ["disk", "link"])
+    // Of a link, the link is replaced.
+    try await bench.stubsave("read", "--force", "disk", "-o", "link")
+    #expect(try bench.names() == ["disk", "link"])
+    #expect(try bench.bytes("link") == Data("state".utf8))
+  }
+
   @Test func aNewFile() async throws {
     let outcome = try await bench.stubsave("read", Self.disk, "-o", "state")
     #expect(outcome.output.isEmpty)

@@ -65,7 +65,7 @@ import Testing
   @Test(arguments: [
     " ", "1", "1 ", " 1 idle", "1  idle", "1 idle ", "0 idle", "01 idle", "65536 idle", "x idle",
     "1 idle\n", "1 idle\0", "1\tidle", "1 \(idText.uppercased()) reset 1", "1 \(idText)0 reset 1",
-    "1 \(idText.dropLast()) reset 1", "1 \u{e9}", "idle", "2 idle",
+    "1 \(idText.dropLast()) reset 1", "1 \u{e9}", "idle", "2 idle 1",
     "1 \(idText) reset 1 2 3 4 5 6 7 8 9", "1 \(idText) re\u{1}set 1",
     "1 \(idText) r\u{e9}set 1", "1 \(idText) reset\u{7f} 1", "7 \(idText) \u{1b}[31m",
   ])
@@ -85,6 +85,7 @@ import Testing
   }
 
   @Test func `another version`() {
+    #expect(Offer.read([UInt8]("2 idle".utf8)) == .message(.idle))
     let offer = [UInt8]("2 \(Self.idText) what ever it says".utf8)
     #expect(Offer.read(offer) == .unknown(version: 2, id: Self.id))
     let answer = [UInt8]("2 \(Self.idText) committed".utf8)

@@ -64,10 +64,15 @@ int stubsave_socket(void);
 int stubsave_connect(int fd, const char *path, size_t length);
 extern const size_t stubsave_max_socket_path;
 ssize_t stubsave_send(int fd, const void *bytes, size_t count, int passed);
+ssize_t stubsave_receive(int fd, void *bytes, size_t count);
+int stubsave_is_packet_socket(int fd);
 
 // SIGHUP, SIGINT and SIGTERM, unless ignored: held back or let through; and a descriptor that is
 // readable once one has come in.
 int stubsave_hold_ending_signals(int is_held);
+void stubsave_ignore_ending_signals(void);
+// SIGPIPE and SIGXFSZ, before another program takes this one's place.
+void stubsave_default_ignored_signals(void);
 int stubsave_ending_signals_descriptor(void);
 
 // dup2, and not closed on exec even if both are the same.
