@@ -37,6 +37,7 @@ prefix ?= /usr/local
 help:
 	@echo 'make demo      build, and carry a real QEMU state over a save disk'
 	@echo 'make test      all tests; at most 8 minutes from a clone'
+	@echo 'make coverage  the Swift tests once more, as a debug build, with coverage'
 	@echo 'make test-xenstore  the agent on a real xenstored, with a real QEMU'
 	@echo 'make bench     ratios against lz4 | dd and a plain QEMU; as root'
 	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
@@ -73,7 +74,7 @@ demo: build
 	@Tests/demo.sh .build/release/stubsave
 
 # The last three need the program only, and wait a good part of their time.
-test: test-release coverage
+test: test-release
 	$(MAKE) --jobs 2 --output-sync test-formats test-qemu test-hostile
 
 # Ratios, measured side by side; needs root for loop devices.
