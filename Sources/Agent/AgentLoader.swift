@@ -59,45 +59,28 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
   private mutating func perform(
     _ id: Bytes16, _ verb: Verb, _ maxStateBytes: UInt64
   ) throws(LoadFailure) -> FileDescriptor? {
-    let failure: WorkFailure
+    let state: StateFromDisk
     do throws(WorkFailure) {
-      guard case .load(let device, let maxBytes) = verb else { throw WorkFailure(.unsupported) }
-      let disk = try Self.open(id, device, files, &attention)
-      let state = try StateFromDisk.read(disk, id, maxBytes: min(maxBytes, maxStateBytes))
-      let bytes = state.bytes
-      let file = state.takeFile()
-      try finish(.loaded(stateBytes: bytes))
-      return file
+      state = try read(id, verb, maxStateBytes)
     } catch {
-      failure = error
+      // Something else is wanted, which the next look hands to the machine.
+      if error.isWithdrawn { return nil }
+      try finish(.failed(code: error.status.rawValue, neededBytes: 0, .unknown))
+      throw .work(error)
     }
-    // Something else is wanted, which the next look hands to the machine.
-    if failure.isWithdrawn { return nil }
-    try say(finish: .failed(code: failure.status.rawValue, neededBytes: 0, .unknown))
-    throw .work(failure)
+    try finish(.loaded(stateBytes: state.bytes))
+    return state.takeFile()
   }
 
-  private static func open(
-    _ id: Bytes16, _ device: DeviceName, _ files: AgentFiles,
-    _ attention: inout Attention<Carrier>
-  ) throws(WorkFailure) -> FileDescriptor {
-    let number = attention.number
-    return try files.open(device, isWriting: false, carrier: number) {
-      () throws(WorkFailure) in try attention.heed(id)
-    }
+  private mutating func read(
+    _ id: Bytes16, _ verb: Verb, _ maxStateBytes: UInt64
+  ) throws(WorkFailure) -> StateFromDisk {
+    guard case .load(let device, let maxBytes) = verb else { throw WorkFailure(.unsupported) }
+    let disk = try attention.open(device, of: id, isWriting: false, files)
+    return try StateFromDisk.read(disk, id, maxBytes: min(maxBytes, maxStateBytes))
   }
 
-  private mutating func finish(_ kind: AnswerKind) throws(WorkFailure) {
-    for case .answer(let answer) in machine.handle(.finished(kind)) {
-      do throws(CellError) {
-        try attention.carrier.say(answer.encoded())
-      } catch {
-        throw WorkFailure(.stubdomainFailed)
-      }
-    }
-  }
-
-  private mutating func say(finish kind: AnswerKind) throws(LoadFailure) {
+  private mutating func finish(_ kind: AnswerKind) throws(LoadFailure) {
     for case .answer(let answer) in machine.handle(.finished(kind)) { try say(answer) }
   }
 }

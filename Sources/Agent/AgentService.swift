@@ -80,7 +80,7 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
   private mutating func work(_ id: Bytes16, _ verb: Verb) -> AnswerKind? {
     // A signal that wants to end the agent waits until a guest that was stopped goes on.
     let signals = try? EndingSignals()
-    qemu.monitor.signals = Self.number(signals)
+    qemu.monitor.signals = EndingSignals.number(of: signals)
     defer { qemu.monitor.signals = nil }
     do throws(WorkFailure) {
       return try perform(id, verb)
@@ -89,13 +89,6 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
       if error.isWithdrawn { return nil }
       return .failed(
         code: error.status.rawValue, neededBytes: error.neededBytes, qemu.guest())
-    }
-  }
-
-  private static func number(_ signals: borrowing EndingSignals?) -> Int32? {
-    switch signals {
-    case .some(let signals): signals.number
-    case .none: nil
     }
   }
 
@@ -121,27 +114,11 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
       return .committed(diskBytes: written, qemu.guest())
     case .load(let device, let maxBytes):
       let limit = min(maxBytes, maxStateBytes)
-      let disk = try open(id, device, isWriting: false)
+      let disk = try attention.open(device, of: id, isWriting: false, files)
       let state = try StateFromDisk.read(disk, id, maxBytes: limit)
       try attention.heed(id)
       try qemu.load(state.file)
       return .loaded(stateBytes: state.bytes)
-    }
-  }
-
-  private mutating func open(
-    _ id: Bytes16, _ device: DeviceName, isWriting: Bool
-  ) throws(WorkFailure) -> FileDescriptor {
-    try Self.open(id, device, isWriting: isWriting, files, &attention)
-  }
-
-  private static func open(
-    _ id: Bytes16, _ device: DeviceName, isWriting: Bool, _ files: AgentFiles,
-    _ attention: inout Attention<Carrier>
-  ) throws(WorkFailure) -> FileDescriptor {
-    let number = attention.number
-    return try files.open(device, isWriting: isWriting, carrier: number) {
-      () throws(WorkFailure) in try attention.heed(id)
     }
   }
 
@@ -152,13 +129,13 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
     _ id: Bytes16, _ device: DeviceName, _ maxBytes: UInt64
   ) throws(WorkFailure) -> UInt64 {
     guard try hasState(maxBytes) else { throw WorkFailure(.qemuRefused) }
-    let disk = try open(id, device, isWriting: true)
+    let disk = try attention.open(device, of: id, isWriting: true, files)
     try attention.heed(id)
     let header: DiskHeader.Parsed
-    switch EmptyDisk.probe(disk) {
-    case .empty(let parsed): header = parsed
-    case .used, .otherSize: throw WorkFailure(.wouldDestroy)
-    case .failed(let failure): throw WorkFailure(ExitStatus(failure))
+    do throws(FillError) {
+      header = try DiskFilling.header(on: disk)
+    } catch {
+      throw WorkFailure(ExitStatus(error))
     }
     // A mistake of dom0's: another disk than the one that it offered.
     guard header.header.transferID == id, header.header.direction == .save else {
@@ -168,12 +145,8 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
       header: header, store: FileStore(disk), setting: .auto, writesHeader: false,
       maxStateBytes: maxBytes)
     do throws(WriteError) {
-      try writer.beginStream(.qemu)
-      try writer.write(from: qemu.sink.reader)
-      try writer.endStream()
-      return try writer.commit().diskBytes
+      return try writer.fill(from: qemu.sink.reader).diskBytes
     } catch {
-      writer.abandon(after: error)
       var failure = WorkFailure(ExitStatus(error))
       if case .diskTooSmall(_, let needed) = error { failure.neededBytes = needed }
       throw failure

@@ -9,7 +9,7 @@ struct Attention<Carrier: Cells & ~Copyable>: ~Copyable {
   /// What dom0 has said that ends the work; for the machine.
   private var unseen: Reading<Offer>?
   /// Why the carrier gives no more.
-  private(set) var end: CellError?
+  private var end: CellError?
 
   init(_ carrier: consuming Carrier) { self.carrier = carrier }
 
@@ -39,6 +39,16 @@ struct Attention<Carrier: Cells & ~Copyable>: ~Copyable {
     case let other?:
       unseen = other
       throw WorkFailure.withdrawn
+    }
+  }
+
+  /// Opens the disk of an offer; while it waits for the device it heeds dom0.
+  mutating func open(
+    _ device: DeviceName, of id: Bytes16, isWriting: Bool, _ files: AgentFiles
+  ) throws(WorkFailure) -> FileDescriptor {
+    let number = self.number
+    return try files.open(device, isWriting: isWriting, carrier: number) {
+      () throws(WorkFailure) in try heed(id)
     }
   }
 }

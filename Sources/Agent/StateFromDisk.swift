@@ -10,9 +10,6 @@ struct StateFromDisk: ~Copyable {
   let file: FileDescriptor
   let bytes: UInt64
 
-  /// What the other streams of a disk may take beside the state.
-  private static let otherStreamsBytes: UInt64 = 4096
-
   /// Reads the disk of transfer `id`, each byte once.
   ///
   /// - Parameter maxBytes: of state.
@@ -21,7 +18,7 @@ struct StateFromDisk: ~Copyable {
   ) throws(WorkFailure) -> StateFromDisk {
     let memory = try attempt { () throws(SystemError) in try FileDescriptor.inMemory() }
     var options = ReadOptions()
-    options.limits = ReaderLimits(maxStateBytes: min(maxBytes, .max / 2) + otherStreamsBytes)
+    options.limits = ReaderLimits.forState(maxBytes: maxBytes)
     let verdict = Door.open(
       disk, task: .extract(.qemu), options: options,
       output: DoorOutput(FileDescriptor(borrowing: memory.number)))

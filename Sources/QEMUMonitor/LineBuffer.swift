@@ -40,12 +40,8 @@ struct LineBuffer: ~Copyable {
   }
 
   private static func line(in buffer: borrowing AlignedBuffer, _ range: Range<Int>) -> [UInt8] {
-    let bytes = buffer.bytes(range)
-    var count = range.count
-    if count > 0 && bytes.byte(at: count - 1) == 0x0D { count -= 1 }
-    var line: [UInt8] = []
-    line.reserveCapacity(count)
-    for offset in 0..<count { line.append(bytes.byte(at: offset)) }
+    var line = buffer.array(range)
+    if line.last == 0x0D { line.removeLast() }
     return line
   }
 

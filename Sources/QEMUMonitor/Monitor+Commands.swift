@@ -62,21 +62,21 @@ extension Monitor {
   public mutating func addDescriptor(
     _ descriptor: Int32, toSet set: UInt64
   ) throws(MonitorError) {
-    var arguments = PlainText()
-    arguments.append("{\"fdset-id\":")
-    arguments.append(set)
-    arguments.append("}")
-    _ = try execute("add-fd", arguments: arguments, passing: descriptor)
+    _ = try execute("add-fd", arguments: Monitor.arguments(set: set), passing: descriptor)
   }
 
   /// Takes a set back. QEMU closes its descriptors when it no longer uses them; 7.2 does so only
   /// while its guest runs.
   public mutating func removeDescriptors(set: UInt64) throws(MonitorError) {
+    _ = try execute("remove-fd", arguments: Monitor.arguments(set: set))
+  }
+
+  private static func arguments(set: UInt64) -> PlainText {
     var arguments = PlainText()
     arguments.append("{\"fdset-id\":")
     arguments.append(set)
     arguments.append("}")
-    _ = try execute("remove-fd", arguments: arguments)
+    return arguments
   }
 
   /// Has the state of all devices written to `/dev/fdset/NUMBER`, without RAM and disks.

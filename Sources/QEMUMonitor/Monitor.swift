@@ -131,18 +131,22 @@ public struct Monitor: ~Copyable {
   /// Takes the events that have come, when nothing is waited for.
   public mutating func takeEvents() throws(MonitorError) {
     while true {
-      while let line = try lines.next() {
-        guard note(event: try Monitor.parse(line)) else { continue }
-      }
-      let count: Int?
-      do throws(SystemError) {
-        count = try lines.fill(from: socket)
-      } catch {
-        throw Monitor.failure(error, "events")
-      }
-      guard let count else { return }
-      if count == 0 { throw .closed("events") }
+      // A late reply among them is nobody's any more.
+      while let line = try lines.next() { _ = note(event: try Monitor.parse(line)) }
+      if try !fill("events") { return }
     }
+  }
+
+  /// Takes what has come; false if nothing has.
+  private mutating func fill(_ what: StaticString) throws(MonitorError) -> Bool {
+    let count: Int?
+    do throws(SystemError) {
+      count = try lines.fill(from: socket)
+    } catch {
+      throw Monitor.failure(error, what)
+    }
+    if count == 0 { throw .closed(what) }
+    return count != nil
   }
 
   /// Waits for one event, whatever it is.
@@ -187,17 +191,9 @@ public struct Monitor: ~Copyable {
   private mutating func receive(_ what: StaticString) throws(MonitorError) -> JSONDocument {
     while true {
       if deadline.hasPassed { throw .deadline(what) }
-      if let line = try lines.next() {
-        return try Monitor.parse(line)
-      }
+      if let line = try lines.next() { return try Monitor.parse(line) }
       try wait(toWrite: false, what)
-      let count: Int?
-      do throws(SystemError) {
-        count = try lines.fill(from: socket)
-      } catch {
-        throw Monitor.failure(error, what)
-      }
-      if count == 0 { throw .closed(what) }
+      _ = try fill(what)
     }
   }
 
@@ -227,9 +223,6 @@ public struct Monitor: ~Copyable {
   }
 
   private static func failure(_ error: SystemError, _ what: StaticString) -> MonitorError {
-    switch error.errno {
-    case Errno.brokenPipe, Errno.connectionReset: .closed(what)
-    default: .system(error)
-    }
+    error.meansClosed ? .closed(what) : .system(error)
   }
 }

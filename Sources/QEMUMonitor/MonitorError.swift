@@ -28,10 +28,10 @@ extension PlainText {
     switch error {
     case .system(let error):
       append("QMP: ")
-      append(system: error)
+      append(escaping: error.text)
     case .cannotConnect(let error):
       append("cannot connect to QEMU's monitor: ")
-      append(system: error)
+      append(escaping: error.text)
     case .deadline(let what):
       append("QEMU did not answer in time (waited for ")
       append(what)
@@ -53,12 +53,6 @@ extension PlainText {
       append(escaping: description, maxBytes: 512)
     case .migrationFailed: append("QEMU could not load the state: see its own messages")
     }
-  }
-
-  private mutating func append(system error: SystemError) {
-    append(error.call.name)
-    append(": ")
-    append(escaping: error.words)
   }
 
   private mutating func append(_ error: JSONError) {

@@ -125,7 +125,8 @@ extension StateFile {
         return .failed(DiskError(.corrupt, .trailer, .metadata, at: footer.stateBytes))
       }
       if verdict.failure == nil {
-        metadata = try output.file(verdict).bytes(count: min(verdict.outputBytes, maxMetadataBytes))
+        metadata = try output.file(verdict).bytes(
+          count: min(verdict.outputBytes, FormatLimits.maxMetadataBytes))
       }
     }
     return .good(

@@ -6,9 +6,6 @@ import Transfer
 /// What goes to the toolstack: QEMU's bytes, then a trailer by which they can be checked when they
 /// come back (formats/save-disk.md, section 10).
 public enum StateFile {
-  /// What is kept of the stream `metadata`: it has a few short lines.
-  public static let maxMetadataBytes: UInt64 = 4096
-
   /// The longest trailer that is looked at: metadata of other tools may be larger than ours.
   public static let maxTrailerBytes: UInt64 = 1 << 20
 

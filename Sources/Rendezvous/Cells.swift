@@ -48,7 +48,7 @@ public struct SocketCells: Cells, ~Copyable {
     // Only the last packet counts; that many at once, so that no flood keeps us here.
     for _ in 0..<64 {
       guard let count = try receive() else { return newest }
-      newest = Self.copy(buffer, count)
+      newest = buffer.array(0..<count)
     }
     return newest
   }
@@ -72,22 +72,14 @@ public struct SocketCells: Cells, ~Copyable {
     return try socket.receive(into: &target, from: 0)
   }
 
-  private static func copy(_ buffer: borrowing AlignedBuffer, _ count: Int) -> [UInt8] {
-    let bytes = buffer.bytes(0..<count)
-    return unsafe bytes.withUnsafeBytes { unsafe [UInt8]($0) }
-  }
-
   private static func failure(_ error: SystemError) -> CellError {
-    switch error.errno {
-    case Errno.brokenPipe, Errno.connectionReset: .gone
-    default: .system(error)
-    }
+    error.meansClosed ? .gone : .system(error)
   }
 }
 
 /// Cells in xenstore.
 public struct XenstoreCells: Cells, ~Copyable {
-  public var connection: XenstoreConnection
+  private var connection: XenstoreConnection
   private let mine: SystemPath
   private let others: SystemPath
   private let timeoutMilliseconds: UInt64

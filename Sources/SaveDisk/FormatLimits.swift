@@ -13,6 +13,8 @@ public enum FormatLimits {
   public static let minCapacityBytes: UInt64 = 8192
   /// Sums of offsets stay below 2^63, what `off_t` can hold.
   public static let maxCapacityBytes: UInt64 = 1 << 62
+  /// Of the stream `metadata` (section 5.3): a few short lines.
+  public static let maxMetadataBytes: UInt64 = 4096
   /// Xen's DOMID_FIRST_RESERVED - 1 (xen/include/public/xen.h).
   public static let maxDomid: UInt32 = 0x7FEF
   /// Codec numbers are bits of one u32.
@@ -28,6 +30,11 @@ public struct ReaderLimits: Sendable, BitwiseCopyable {
   public let maxStateBytes: UInt64
   /// Most bytes of log, from byte 4096 on. Bounds what optional records can make a reader fetch.
   public let maxLogBytes: UInt64
+
+  /// For a disk with a state of so many bytes, and metadata beside it.
+  public static func forState(maxBytes: UInt64) -> ReaderLimits {
+    ReaderLimits(maxStateBytes: min(maxBytes, .max / 2) + FormatLimits.maxMetadataBytes)
+  }
 
   /// The limit on the log follows from that on the state: a chunk costs at most 127 bytes beyond
   /// its raw bytes, a 64th of the smallest full chunk is 1024.

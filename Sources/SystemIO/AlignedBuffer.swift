@@ -21,6 +21,11 @@
     return unsafe _overrideLifetime(span, borrowing: self)
   }
 
+  /// A copy of the bytes of `range`.
+  public borrowing func array(_ range: Range<Int>) -> [UInt8] {
+    unsafe bytes(range).withUnsafeBytes { unsafe [UInt8]($0) }
+  }
+
   /// The bytes of `range`, to be changed.
   @_lifetime(&self)
   public mutating func mutableBytes(_ range: Range<Int>) -> MutableRawSpan {

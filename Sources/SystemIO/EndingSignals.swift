@@ -21,6 +21,14 @@ public struct EndingSignals: ~Copyable {
   /// To be waited for: readable once a signal has come in.
   public var number: Int32 { descriptor.number }
 
+  /// The same of signals that may not be held back any more.
+  public static func number(of signals: borrowing EndingSignals?) -> Int32? {
+    switch signals {
+    case .some(let signals): signals.number
+    case .none: nil
+    }
+  }
+
   /// Whether a signal has come in at `number`.
   public static func hasCome(_ number: Int32) -> Bool {
     // If that cannot be found out, nothing has come that one could tell of.

@@ -58,7 +58,7 @@ extension FileDescriptor {
       var piece = buffer.mutableBytes(0..<wanted)
       let fetched = try read(into: &piece, from: 0, at: UInt64(bytes.count))
       if fetched == 0 { throw SystemError(.pread, errno: Errno.ioError) }
-      unsafe buffer.bytes(0..<fetched).withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
+      bytes += buffer.array(0..<fetched)
     }
     return bytes
   }

@@ -1,6 +1,17 @@
 import CSystem
 
 extension SystemError {
+  /// The call and the words: "pread: Input/output error".
+  public var text: [UInt8] {
+    let name = call.name
+    let bytes = unsafe [UInt8](
+      UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+    return bytes + [UInt8(ascii: ":"), UInt8(ascii: " ")] + words
+  }
+
+  /// The other side of a connection has gone.
+  public var meansClosed: Bool { errno == Errno.brokenPipe || errno == Errno.connectionReset }
+
   /// The system's own words for the error, ASCII in the C locale.
   public var words: [UInt8] {
     var bytes: [UInt8] = []

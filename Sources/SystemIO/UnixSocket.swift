@@ -4,9 +4,6 @@ import CSystem
 public struct UnixSocket: ~Copyable {
   private let descriptor: FileDescriptor
 
-  /// The longest path that a socket can have, in bytes (unix(7)).
-  public static var maxPathBytes: Int { stubsave_max_socket_path }
-
   /// Connects to the server that listens at `path`; EAGAIN if too many wait to be taken already.
   public init(connectingTo path: SystemPath) throws(SystemError) {
     let socket = FileDescriptor(owning: try Syscalls.socket())

@@ -26,11 +26,7 @@ struct CarryOptions {
   var maxStateBytes = ReaderLimits.defaultStateBytes
 
   /// For all streams together.
-  var limits: ReaderLimits { CarryOptions.limits(maxStateBytes: maxStateBytes) }
-
-  static func limits(maxStateBytes: UInt64) -> ReaderLimits {
-    ReaderLimits(maxStateBytes: min(maxStateBytes, .max / 2) + StateFile.maxMetadataBytes)
-  }
+  var limits: ReaderLimits { ReaderLimits.forState(maxBytes: maxStateBytes) }
 }
 
 extension TransferDisk {
@@ -53,8 +49,7 @@ extension TransferDisk {
         needed <= options.limits.maxDiskBytes
       else { throw ToolError(error, disk.path) }
       var request = options.request
-      request.capacityBytes = needed
-      request.isNeeded = true
+      request.neededBytes = needed
       // The first goes before the second comes: a given device is the same one.
       _ = consume disk
       disk = try make(request)
@@ -105,13 +100,7 @@ extension TransferDisk {
     guard verdict.facts.header?.header == header else {
       throw ToolError(.corrupt, path) { $0.append("the header is no longer the one allocated") }
     }
-    var metadata: [UInt8] = []
-    if verdict.facts.summary(of: .metadata) != nil {
-      let stream = try Spool.extract(.metadata, from: copy, path, reading, in: directory)
-      metadata = try attempt(path) { () throws(SystemError) in
-        try stream.file().bytes(count: min(stream.bytes, StateFile.maxMetadataBytes))
-      }
-    }
+    let metadata = try Spool.metadata(verdict, from: copy, path, reading, in: directory)
     return CarriedState(disk: copy, state: extracted, metadata: metadata)
   }
 }

@@ -40,12 +40,10 @@ extension DiskCommands {
       let device = try GivenDevice(path)
       if options.isForced {
         // A new header; what lies behind the commit counts for nothing on a device.
-        let header = try attempt(path) { () throws(SystemError) in
-          try options.header.header(capacityBytes: device.wholeCapacityBytes)
-        }
-        try device.requireCapacity(device.wholeCapacityBytes)
+        let capacity = device.wholeCapacityBytes
+        try device.requireCapacity(capacity)
         var writer = DiskWriter(
-          header: DiskHeader.Parsed(new: header),
+          header: try newHeader(path, options, capacityBytes: capacity),
           store: FileStore(FileDescriptor(borrowing: device.descriptor.number)),
           setting: options.setting, writesHeader: true, maxStateBytes: options.maxStateBytes)
         return try fill(&writer, path, from: source, maxStateBytes: options.maxStateBytes)
@@ -162,10 +160,10 @@ extension DiskCommands {
   }
 
   private static func newHeader(
-    _ path: SystemPath, _ options: WriteOptions
+    _ path: SystemPath, _ options: WriteOptions, capacityBytes: UInt64 = 0
   ) throws(ToolError) -> DiskHeader.Parsed {
     try attempt(path) { () throws(SystemError) in
-      DiskHeader.Parsed(new: try options.header.header(capacityBytes: 0))
+      DiskHeader.Parsed(new: try options.header.header(capacityBytes: capacityBytes))
     }
   }
 
@@ -178,12 +176,8 @@ extension DiskCommands {
     from source: borrowing FileDescriptor, maxStateBytes: UInt64?
   ) throws(ToolError) -> WrittenDisk {
     do throws(WriteError) {
-      try writer.beginStream(.qemu)
-      try writer.write(from: source)
-      try writer.endStream()
-      return try writer.commit()
+      return try writer.fill(from: source)
     } catch {
-      writer.abandon(after: error)
       throw ToolError(ExitStatus(error), path) { text in
         text.append(error)
         if case .overMaxRawBytes(let limit) = error, limit == maxStateBytes {

@@ -16,14 +16,9 @@ public enum StateFormat: Sendable {
 }
 
 public struct DumpOptions: Sendable {
-  /// QEMU's monitor.
-  public var socket: SystemPath
+  public var transfer: TransferSettings
   /// "-" is standard output.
   public var output: SystemPath
-  /// A device or allocated file to go over; nil is a disk of our own.
-  public var disk: SystemPath?
-  /// For what does not fit into memory.
-  public var spoolDirectory: SystemPath
   public var format = StateFormat.state
   /// An existing output file is replaced.
   public var isForced = false
@@ -31,19 +26,10 @@ public struct DumpOptions: Sendable {
   public var pauses = false
   /// A guest that was stopped stays so if all goes well.
   public var keepsPaused = false
-  public var setting = CodecSetting.auto
-  public var header = HeaderOptions()
-  public var maxStateBytes = ReaderLimits.defaultStateBytes
-  /// For everything that QEMU does.
-  public var timeoutMilliseconds: UInt64 = 60_000
 
-  /// What a disk's header allows beside the state: the stream `metadata`.
-  public static let metadataAllowanceBytes = StateFile.maxMetadataBytes
-
-  public init(socket: SystemPath, output: SystemPath, spoolDirectory: SystemPath) {
-    self.socket = socket
+  public init(_ transfer: TransferSettings, output: SystemPath) {
+    self.transfer = transfer
     self.output = output
-    self.spoolDirectory = spoolDirectory
   }
 }
 
@@ -62,10 +48,10 @@ public enum Dump {
   public static func run(_ options: DumpOptions) throws(ToolError) -> DumpReport {
     // What can be refused without touching the guest is refused first.
     var output = try Output(options.output, isForced: options.isForced, opensNow: true)
-    var signals: EndingSignals? = try attempt(options.socket) { () throws(SystemError) in
+    var signals: EndingSignals? = try attempt(options.transfer.socket) { () throws(SystemError) in
       try EndingSignals()
     }
-    let held = signalsNumber(signals)
+    let held = EndingSignals.number(of: signals)
     var taken = try take(options, held)
     // From here on nothing has to be put right, unless the guest is to stay stopped.
     if !taken.session.isStopped { signals = nil }
@@ -92,36 +78,23 @@ public enum Dump {
 
   /// The state, from QEMU over the disk; the disk is gone, and what was on a given one too.
   private static func take(_ options: DumpOptions, _ held: Int32?) throws(ToolError) -> Taken {
-    var request = TransferDisk.Request(
-      path: options.disk, spoolDirectory: options.spoolDirectory)
-    request.options = options.header
-    request.options.direction = .save
-    let disk = try TransferDisk.make(request)
-    let sink = try attempt(options.socket) { () throws(SystemError) in
-      try BoundedFile.bestEffort(maxBytes: options.maxStateBytes)
+    let maxStateBytes = options.transfer.maxStateBytes
+    let carrying = options.transfer.carrying(.save)
+    let disk = try TransferDisk.make(carrying.request)
+    let sink = try attempt(options.transfer.socket) { () throws(SystemError) in
+      try BoundedFile.bestEffort(maxBytes: maxStateBytes)
     }
-    var session = try QEMUSession(
-      options.socket, deadline: Deadline(timeoutMilliseconds: options.timeoutMilliseconds),
-      signals: held)
+    var session = try options.transfer.session(heeding: held)
     do throws(ToolError) {
       try session.quiesce(isAllowed: options.pauses)
       let metadata = try session.metadata()
-      try session.save(into: sink, maxBytes: options.maxStateBytes)
+      try session.save(into: sink, maxBytes: maxStateBytes)
       if !options.keepsPaused { try session.resume() }
       let carried = try TransferDisk.carry(
-        sink.reader, metadata: metadata, over: disk,
-        CarryOptions(
-          request: request, setting: options.setting, maxStateBytes: options.maxStateBytes))
+        sink.reader, metadata: metadata, over: disk, carrying)
       return Taken(session: session, carried: carried)
     } catch {
       throw session.resume(after: error)
-    }
-  }
-
-  private static func signalsNumber(_ signals: borrowing EndingSignals?) -> Int32? {
-    switch signals {
-    case .some(let signals): signals.number
-    case .none: nil
     }
   }
 
@@ -156,7 +129,7 @@ public enum Dump {
   ) throws(ToolError) {
     let path = options.output
     let header = try attempt(path) { () throws(SystemError) in
-      try options.header.header(capacityBytes: 0)
+      try options.transfer.carrying(.save).request.options.header(capacityBytes: 0)
     }
     let file = try attempt(path) { () throws(SystemError) in
       let file = try carried.state.file()

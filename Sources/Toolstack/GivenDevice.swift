@@ -138,8 +138,10 @@ struct GivenDevice: ~Copyable {
   }
 
   borrowing func requireCapacity(_ capacityBytes: UInt64) throws(ToolError) {
-    guard capacityBytes > bytes || !DiskHeader.isCapacity(capacityBytes) || capacityBytes == 0
-    else { return }
+    // 0 is a capacity too, of a disk that grows.
+    if capacityBytes != 0 && DiskHeader.isCapacity(capacityBytes) && capacityBytes <= bytes {
+      return
+    }
     throw ToolError(.overLimit, path) {
       $0.append("the device has ")
       $0.append(bytes)

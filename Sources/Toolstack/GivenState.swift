@@ -13,8 +13,8 @@ struct GivenState: ~Copyable {
 
   static func open(_ options: RestoreOptions) throws(ToolError) -> GivenState {
     // Of all streams together; the state by itself is measured below.
-    let limits = CarryOptions.limits(maxStateBytes: options.maxStateBytes)
-    let copy = try privateCopy(of: options.input, limits, options.spoolDirectory)
+    let limits = ReaderLimits.forState(maxBytes: options.transfer.maxStateBytes)
+    let copy = try privateCopy(of: options.input, limits, options.transfer.spoolDirectory)
     if try attempt(
       options.input,
       { () throws(SystemError) in
@@ -50,15 +50,10 @@ struct GivenState: ~Copyable {
   ) throws(ToolError) -> GivenState {
     var reading = ReadOptions()
     reading.limits = limits
-    let directory = options.spoolDirectory
+    let directory = options.transfer.spoolDirectory
     let state = try Spool.extract(.qemu, from: copy, options.input, reading, in: directory)
-    var metadata: [UInt8] = []
-    if state.verdict.facts.summary(of: .metadata) != nil {
-      let stream = try Spool.extract(.metadata, from: copy, options.input, reading, in: directory)
-      metadata = try attempt(options.input) { () throws(SystemError) in
-        try stream.file().bytes(count: min(stream.bytes, StateFile.maxMetadataBytes))
-      }
-    }
+    let metadata = try Spool.metadata(
+      state.verdict, from: copy, options.input, reading, in: directory)
     try requireSize(state.bytes, options)
     let file = try attempt(options.input) { () throws(SystemError) in
       let file = try Spool.file(bytes: state.bytes, in: directory)
@@ -107,14 +102,9 @@ struct GivenState: ~Copyable {
   private static func requireSize(
     _ stateBytes: UInt64, _ options: RestoreOptions
   ) throws(ToolError) {
-    if stateBytes <= options.maxStateBytes { return }
-    throw ToolError(.overLimit, options.input) {
-      $0.append("the state has ")
-      $0.append(stateBytes)
-      $0.append(" bytes, the limit is ")
-      $0.append(options.maxStateBytes)
-      $0.append("; --max-state raises it")
-    }
+    if stateBytes <= options.transfer.maxStateBytes { return }
+    throw ToolError.overMaxState(
+      options.input, stateBytes: stateBytes, maxBytes: options.transfer.maxStateBytes)
   }
 
   private static func requireMagic(

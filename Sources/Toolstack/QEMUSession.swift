@@ -18,16 +18,21 @@ struct QEMUSession: ~Copyable {
   init(
     _ socket: SystemPath, deadline: Deadline, signals: Int32?
   ) throws(ToolError) {
-    let connected = try attemptMonitor(socket) { () throws(MonitorError) in
-      var monitor = try Monitor.connect(to: socket, deadline: deadline)
-      monitor.signals = signals
-      return monitor
-    }
-    monitor = connected
+    var monitor = try QEMUSession.connect(socket, deadline)
+    monitor.signals = signals
+    self.monitor = monitor
     self.socket = socket
   }
 
-  var version: PlainText { monitor.version }
+  private static func connect(
+    _ socket: SystemPath, _ deadline: Deadline
+  ) throws(ToolError) -> Monitor {
+    do throws(MonitorError) {
+      return try Monitor.connect(to: socket, deadline: deadline)
+    } catch {
+      throw ToolError(error, socket)
+    }
+  }
 
   /// What wrote the state, in lines, as the stream `metadata` has it.
   mutating func metadata() throws(ToolError) -> [UInt8] {
@@ -79,16 +84,15 @@ struct QEMUSession: ~Copyable {
   }
 
   private mutating func runState() throws(ToolError) -> RunState {
-    do throws(MonitorError) { return try monitor.runState() } catch {
-      throw ToolError(error, socket)
-    }
+    try run { monitor throws(MonitorError) in try monitor.runState() }
   }
 
   /// Has QEMU write its state into `sink`.
   mutating func save(into sink: borrowing BoundedFile, maxBytes: UInt64) throws(ToolError) {
-    var set: UInt64 = 0
     let descriptor = sink.writer.number
-    try run { monitor throws(MonitorError) in set = try monitor.addDescriptor(descriptor) }
+    let set = try run { monitor throws(MonitorError) in
+      try monitor.addDescriptor(descriptor)
+    }
     do throws(MonitorError) {
       try monitor.saveDeviceState(toSet: set)
     } catch {
@@ -111,13 +115,7 @@ struct QEMUSession: ~Copyable {
       (try sink.reader.status().bytes, try sink.reader.beginsWithQEMUMagic())
     }
     if bytes > maxBytes {
-      throw ToolError(.overLimit, socket) {
-        $0.append("the state has ")
-        $0.append(bytes)
-        $0.append(" bytes, the limit is ")
-        $0.append(maxBytes)
-        $0.append("; --max-state raises it")
-      }
+      throw ToolError.overMaxState(socket, stateBytes: bytes, maxBytes: maxBytes)
     }
     if !isState {
       throw ToolError(.qemuRefused, socket) {
@@ -190,18 +188,14 @@ struct QEMUSession: ~Copyable {
   /// Leaves a guest that was stopped here as it is.
   mutating func keepStopped() { isStopped = false }
 
-  private mutating func run(
-    _ body: (inout Monitor) throws(MonitorError) -> Void
-  ) throws(ToolError) {
-    do throws(MonitorError) { try body(&monitor) } catch { throw ToolError(error, socket) }
+  /// An error of the monitor becomes one of the command, about `socket`.
+  private mutating func run<R>(
+    _ body: (inout Monitor) throws(MonitorError) -> R
+  ) throws(ToolError) -> R {
+    do throws(MonitorError) { return try body(&monitor) } catch {
+      throw ToolError(error, socket)
+    }
   }
-}
-
-/// Runs `body`; an error of the monitor becomes one of the command, about `socket`.
-private func attemptMonitor(
-  _ socket: SystemPath, _ body: () throws(MonitorError) -> Monitor
-) throws(ToolError) -> Monitor {
-  do throws(MonitorError) { return try body() } catch { throw ToolError(error, socket) }
 }
 
 extension ToolError {

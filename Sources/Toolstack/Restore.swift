@@ -6,26 +6,16 @@ import SystemIO
 import Transfer
 
 public struct RestoreOptions: Sendable {
-  /// The monitor of a QEMU that was started with `-incoming defer`.
-  public var socket: SystemPath
+  /// Of a QEMU that was started with `-incoming defer`.
+  public var transfer: TransferSettings
   /// "-" is standard input.
   public var input: SystemPath
-  /// A device or allocated file to go over; nil is a disk of our own.
-  public var disk: SystemPath?
-  /// For what does not fit into memory.
-  public var spoolDirectory: SystemPath
   /// A state without a trailer is refused.
   public var requiresTrailer = false
-  public var setting = CodecSetting.auto
-  public var header = HeaderOptions()
-  public var maxStateBytes = ReaderLimits.defaultStateBytes
-  /// For everything that QEMU does.
-  public var timeoutMilliseconds: UInt64 = 60_000
 
-  public init(socket: SystemPath, input: SystemPath, spoolDirectory: SystemPath) {
-    self.socket = socket
+  public init(_ transfer: TransferSettings, input: SystemPath) {
+    self.transfer = transfer
     self.input = input
-    self.spoolDirectory = spoolDirectory
   }
 }
 
@@ -46,21 +36,18 @@ public enum Restore {
   public static func run(_ options: RestoreOptions) throws(ToolError) -> RestoreReport {
     let given = try GivenState.open(options)
     // Held until the disk is gone, so that nothing of the guest stays on a given one.
-    let signals = try attempt(options.socket) { () throws(SystemError) in try EndingSignals() }
+    let signals = try attempt(options.transfer.socket) { () throws(SystemError) in
+      try EndingSignals()
+    }
     return try restore(given, options, signals.number)
   }
 
   private static func restore(
     _ given: borrowing GivenState, _ options: RestoreOptions, _ signals: Int32
   ) throws(ToolError) -> RestoreReport {
-    var request = TransferDisk.Request(
-      path: options.disk, spoolDirectory: options.spoolDirectory)
-    request.options = options.header
-    request.options.direction = .restore
-    let disk = try TransferDisk.make(request)
-    var session = try QEMUSession(
-      options.socket, deadline: Deadline(timeoutMilliseconds: options.timeoutMilliseconds),
-      signals: signals)
+    let carrying = options.transfer.carrying(.restore)
+    let disk = try TransferDisk.make(carrying.request)
+    var session = try options.transfer.session(heeding: signals)
     try session.requireIncoming()
     var warnings = given.warnings
     let metadata = try session.metadata()
@@ -68,9 +55,7 @@ public enum Restore {
       warnings.append(difference(saved: given.metadata, here: metadata))
     }
     let carried = try TransferDisk.carry(
-      given.file, metadata: given.metadata, over: disk,
-      CarryOptions(
-        request: request, setting: options.setting, maxStateBytes: options.maxStateBytes))
+      given.file, metadata: given.metadata, over: disk, carrying)
     let state = try attempt(options.input) { () throws(SystemError) in try carried.state.file() }
     try session.load(state)
     return RestoreReport(

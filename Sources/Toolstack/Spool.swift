@@ -7,45 +7,12 @@ enum Spool {
   /// What is held back in memory; more goes to an unlinked file.
   static let maxBytesInMemory: UInt64 = 16 << 20
 
-  struct ForDoor: ~Copyable {
-    var output: DoorOutput
-    /// Why there is no place for more than fits into memory.
-    let problem: SystemError?
-
-    /// To be called once.
-    mutating func takeOutput() -> DoorOutput {
-      var output = DoorOutput.nowhere
-      swap(&output, &self.output)
-      return output
-    }
-  }
-
   /// A private copy, at whatever offset, and its length in bytes.
   struct Copy: ~Copyable {
     let file: FileDescriptor
     let bytes: UInt64
 
     consuming func takeFile() -> FileDescriptor { file }
-  }
-
-  /// For the output of the door.
-  ///
-  /// - Parameter directory: for what does not fit into memory. One that cannot be used matters
-  ///   only then.
-  static func forDoor(
-    in directory: SystemPath
-  ) throws(SystemError) -> ForDoor {
-    let memory = try FileDescriptor.inMemory()
-    var overflow: FileDescriptor?
-    var problem: SystemError?
-    do throws(SystemError) {
-      overflow = try FileDescriptor.unlinked(in: directory)
-    } catch {
-      problem = error
-    }
-    return ForDoor(
-      output: DoorOutput(memory: memory, maxBytes: maxBytesInMemory, overflow: overflow.take()),
-      problem: problem)
   }
 
   /// For so many bytes.
@@ -100,20 +67,43 @@ enum Spool {
     }
   }
 
-  /// - Parameter path: names the disk in errors.
+  /// - Parameters:
+  ///   - path: names the disk in errors.
+  ///   - directory: for what does not fit into memory. One that cannot be used matters only then.
   static func extract(
     _ stream: StreamName, from disk: borrowing FileDescriptor, _ path: SystemPath,
     _ options: ReadOptions, in directory: SystemPath
   ) throws(ToolError) -> Extracted {
-    var spool = try attempt(path) { () throws(SystemError) in try forDoor(in: directory) }
-    let verdict = Door.open(disk, task: .extract(stream), options: options, output: spool.output)
-    if case .output? = verdict.failure, let problem = spool.problem {
+    let memory = try attempt(path) { () throws(SystemError) in try FileDescriptor.inMemory() }
+    var overflow: FileDescriptor?
+    var problem: SystemError?
+    do throws(SystemError) {
+      overflow = try FileDescriptor.unlinked(in: directory)
+    } catch {
+      problem = error
+    }
+    let output = DoorOutput(
+      memory: memory, maxBytes: maxBytesInMemory, overflow: overflow.take())
+    let verdict = Door.open(disk, task: .extract(stream), options: options, output: output)
+    if case .output? = verdict.failure, let problem {
       throw ToolError(ExitStatus(problem), directory) {
         $0.append("cannot hold a state of more than 16 MiB until it is verified: ")
         $0.append(problem)
       }
     }
     try DiskCommands.requireGood(verdict, path, output: directory)
-    return Extracted(spool.takeOutput(), verdict)
+    return Extracted(output, verdict)
+  }
+
+  /// The stream `metadata` of a disk that has been judged; empty if it has none.
+  static func metadata(
+    _ verdict: DoorVerdict, from disk: borrowing FileDescriptor, _ path: SystemPath,
+    _ options: ReadOptions, in directory: SystemPath
+  ) throws(ToolError) -> [UInt8] {
+    guard verdict.facts.summary(of: .metadata) != nil else { return [] }
+    let stream = try extract(.metadata, from: disk, path, options, in: directory)
+    return try attempt(path) { () throws(SystemError) in
+      try stream.file().bytes(count: min(stream.bytes, FormatLimits.maxMetadataBytes))
+    }
   }
 }

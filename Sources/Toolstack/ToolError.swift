@@ -34,6 +34,19 @@ public struct ToolError: Error, Sendable {
     self.init(ExitStatus(error), path) { $0.append(error) }
   }
 
+  /// A state that is larger than `--max-state`.
+  static func overMaxState(
+    _ path: SystemPath, stateBytes: UInt64, maxBytes: UInt64
+  ) -> ToolError {
+    ToolError(.overLimit, path) {
+      $0.append("the state has ")
+      $0.append(stateBytes)
+      $0.append(" bytes, the limit is ")
+      $0.append(maxBytes)
+      $0.append("; --max-state raises it")
+    }
+  }
+
   public init(_ failure: DoorFailure, _ path: SystemPath) {
     self.init(ExitStatus(failure), path) { $0.append(failure) }
   }

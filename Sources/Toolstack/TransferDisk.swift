@@ -24,10 +24,8 @@ struct TransferDisk: ~Copyable {
     /// A device or allocated file that the user has named; nil for a disk of our own.
     var path: SystemPath?
     var options = HeaderOptions()
-    /// Of a disk of our own, or on an unused device.
-    var capacityBytes = DiskCommands.defaultCapacityBytes
-    /// No less will do; else a smaller device will.
-    var isNeeded = false
+    /// Of a disk of our own, or on an unused device; nil is what suits most states.
+    var neededBytes: UInt64?
     /// For a disk of our own that is too large for memory.
     var spoolDirectory: SystemPath
   }
@@ -48,9 +46,10 @@ struct TransferDisk: ~Copyable {
 
   private static func own(_ request: Request) throws(ToolError) -> TransferDisk {
     do throws(SystemError) {
-      let backing = try Spool.file(bytes: request.capacityBytes, in: request.spoolDirectory)
-      try backing.truncate(to: request.capacityBytes)
-      let header = try request.options.header(capacityBytes: request.capacityBytes)
+      let bytes = request.neededBytes ?? DiskCommands.defaultCapacityBytes
+      let backing = try Spool.file(bytes: bytes, in: request.spoolDirectory)
+      try backing.truncate(to: bytes)
+      let header = try request.options.header(capacityBytes: bytes)
       try backing.write(header)
       try backing.flush()
       let loop = try LoopDevice(backing: backing)
@@ -73,68 +72,60 @@ struct TransferDisk: ~Copyable {
     _ path: SystemPath, _ request: Request
   ) throws(ToolError) -> TransferDisk {
     let given = try GivenDevice(path)
-    let number = given.descriptor.number
-    switch EmptyDisk.probe(given.descriptor) {
-    case .empty(let parsed):
-      try requireDirection(parsed.header, request, path)
+    let device = FileDescriptor(borrowing: given.descriptor.number)
+    let (allocated, _) = try allocatedHeader(on: given.descriptor, path, request)
+    if let allocated {
       return TransferDisk(
-        path: path, header: parsed.header, device: FileDescriptor(borrowing: number), kept: nil,
-        given: given, wipesDevice: false)
-    case .used: throw used(path)
-    case .otherSize(let found, let capacity):
-      throw ToolError(.wouldDestroy, path) {
-        $0.appendOtherSize(foundBytes: found, capacityBytes: capacity)
-      }
-    case .failed(.disk):
-      try given.requireUnused(isForced: false)
-      let capacity =
-        request.isNeeded
-        ? request.capacityBytes : min(request.capacityBytes, given.wholeCapacityBytes)
-      let header = try given.allocate(request.options, capacityBytes: capacity)
-      return TransferDisk(
-        path: path, header: header, device: FileDescriptor(borrowing: number), kept: nil,
-        given: given, wipesDevice: true)
-    case .failed(let failure): throw ToolError(failure, path)
+        path: path, header: allocated, device: device, kept: nil, given: given,
+        wipesDevice: false)
     }
+    try given.requireUnused(isForced: false)
+    let capacity =
+      request.neededBytes
+      ?? min(DiskCommands.defaultCapacityBytes, given.wholeCapacityBytes)
+    let header = try given.allocate(request.options, capacityBytes: capacity)
+    return TransferDisk(
+      path: path, header: header, device: device, kept: nil, given: given, wipesDevice: true)
   }
 
   private static func inFile(
     _ path: SystemPath, _ request: Request
   ) throws(ToolError) -> TransferDisk {
     let file = try DiskCommands.openFile(path)
-    switch EmptyDisk.probe(file) {
+    let (allocated, reason) = try allocatedHeader(on: file, path, request)
+    guard let allocated else {
+      throw ToolError(.wouldDestroy, path) {
+        $0.append("is no empty save disk (")
+        reason?.describe(into: &$0)
+        $0.append("); `stubsave allocate` makes one")
+      }
+    }
+    return TransferDisk(
+      path: path, header: allocated, device: file, kept: nil, given: nil, wipesDevice: false)
+  }
+
+  /// The header of a disk that has been allocated for this direction and is still empty; nil, and
+  /// why, if there is no save disk.
+  private static func allocatedHeader(
+    on disk: borrowing FileDescriptor, _ path: SystemPath, _ request: Request
+  ) throws(ToolError) -> (DiskHeader?, DiskError?) {
+    switch EmptyDisk.probe(disk) {
     case .empty(let parsed):
-      try requireDirection(parsed.header, request, path)
-      return TransferDisk(
-        path: path, header: parsed.header, device: file, kept: nil, given: nil,
-        wipesDevice: false)
-    case .used: throw used(path)
+      if parsed.header.direction == request.options.direction { return (parsed.header, nil) }
+      throw ToolError(.wouldDestroy, path) {
+        $0.append("was allocated for the other direction; see `allocate --direction`")
+      }
+    case .used:
+      throw ToolError(.wouldDestroy, path) {
+        $0.append("is a save disk that holds a log already; ")
+        $0.append("`stubsave allocate --force` empties it")
+      }
     case .otherSize(let found, let capacity):
       throw ToolError(.wouldDestroy, path) {
         $0.appendOtherSize(foundBytes: found, capacityBytes: capacity)
       }
-    case .failed(.disk(let error)):
-      throw ToolError(.wouldDestroy, path) {
-        $0.append("is no empty save disk (")
-        error.describe(into: &$0)
-        $0.append("); `stubsave allocate` makes one")
-      }
+    case .failed(.disk(let error)): return (nil, error)
     case .failed(let failure): throw ToolError(failure, path)
-    }
-  }
-
-  private static func used(_ path: SystemPath) -> ToolError {
-    ToolError(.wouldDestroy, path) {
-      $0.append("is a save disk that holds a log already; `stubsave allocate --force` empties it")
-    }
-  }
-
-  private static func requireDirection(
-    _ header: DiskHeader, _ request: Request, _ path: SystemPath
-  ) throws(ToolError) {
-    if header.direction == request.options.direction { return }
-    throw ToolError(.wouldDestroy, path) {
-      $0.append("was allocated for the other direction; see `allocate --direction`")
     }
   }
 
@@ -161,17 +152,19 @@ struct TransferDisk: ~Copyable {
     wipesDevice = false
     let (number, bytes) = (device.number, header.capacityBytes)
     try attempt(path) { () throws(SystemError) in
-      let descriptor = FileDescriptor(borrowing: number)
-      try descriptor.zeroDevice(from: 0, bytes: bytes)
-      try descriptor.flush()
+      try TransferDisk.zero(FileDescriptor(borrowing: number), bytes: bytes)
     }
   }
 
   deinit {
     // After a failure, which is what will be told.
-    if wipesDevice {
-      try? device.zeroDevice(from: 0, bytes: header.capacityBytes)
-      try? device.flush()
-    }
+    if wipesDevice { try? TransferDisk.zero(device, bytes: header.capacityBytes) }
+  }
+
+  private static func zero(
+    _ device: borrowing FileDescriptor, bytes: UInt64
+  ) throws(SystemError) {
+    try device.zeroDevice(from: 0, bytes: bytes)
+    try device.flush()
   }
 }

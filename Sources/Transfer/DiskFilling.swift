@@ -15,30 +15,50 @@ public enum DiskFilling {
     _ disk: borrowing FileDescriptor, from state: borrowing FileDescriptor, metadata: [UInt8] = [],
     setting: CodecSetting = .auto, maxStateBytes: UInt64 = .max
   ) throws(FillError) -> WrittenDisk {
-    let header: DiskHeader.Parsed
+    var writer = DiskWriter(
+      header: try header(on: disk), store: FileStore(FileDescriptor(borrowing: disk.number)),
+      setting: setting,
+      writesHeader: false, maxStateBytes: maxStateBytes)
+    do throws(WriteError) {
+      return try writer.fill(from: state, metadata: metadata)
+    } catch {
+      throw .write(error)
+    }
+  }
+
+  /// The header of a disk that is still empty.
+  public static func header(
+    on disk: borrowing FileDescriptor
+  ) throws(FillError) -> DiskHeader.Parsed {
     switch EmptyDisk.probe(disk) {
-    case .empty(let parsed): header = parsed
+    case .empty(let parsed): return parsed
     case .used: throw .used
     case .otherSize(let found, let capacity):
       throw .otherSize(foundBytes: found, capacityBytes: capacity)
     case .failed(let failure): throw .unusable(failure)
     }
-    var writer = DiskWriter(
-      header: header, store: FileStore(FileDescriptor(borrowing: disk.number)), setting: setting,
-      writesHeader: false, maxStateBytes: maxStateBytes)
+  }
+}
+
+extension DiskWriter where Store: ~Copyable {
+  /// Everything from the source to its end as the stream `qemu`, the metadata unless they are
+  /// empty, and the commit. After an error the log ends in an abort record, if it still can.
+  public mutating func fill(
+    from state: borrowing FileDescriptor, metadata: [UInt8] = []
+  ) throws(WriteError) -> WrittenDisk {
     do throws(WriteError) {
-      try writer.beginStream(.qemu)
-      try writer.write(from: state)
-      try writer.endStream()
+      try beginStream(.qemu)
+      try write(from: state)
+      try endStream()
       if !metadata.isEmpty {
-        try writer.beginStream(.metadata)
-        try unsafe writer.write(metadata.span.bytes)
-        try writer.endStream()
+        try beginStream(.metadata)
+        try unsafe write(metadata.span.bytes)
+        try endStream()
       }
-      return try writer.commit()
+      return try commit()
     } catch {
-      writer.abandon(after: error)
-      throw .write(error)
+      abandon(after: error)
+      throw error
     }
   }
 }

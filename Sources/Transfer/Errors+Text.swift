@@ -4,9 +4,7 @@ import SystemIO
 extension PlainText {
   /// "pread: Input/output error"
   public mutating func append(_ error: SystemError) {
-    append(error.call.name)
-    append(": ")
-    append(escaping: error.words)
+    append(escaping: error.text)
   }
 
   public mutating func append(_ failure: DoorFailure) {

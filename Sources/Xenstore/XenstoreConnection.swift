@@ -229,17 +229,9 @@ public struct XenstoreConnection: ~Copyable {
     }
     let end = start + XenstoreWire.headerBytes + Int(header.payloadBytes)
     guard end <= window.upperBound else { return nil }
-    let payload = Self.copy(buffer, (start + XenstoreWire.headerBytes)..<end)
+    let payload = buffer.array((start + XenstoreWire.headerBytes)..<end)
     window = end..<window.upperBound
     return Message(header: header, payload: payload)
-  }
-
-  private static func copy(_ buffer: borrowing AlignedBuffer, _ range: Range<Int>) -> [UInt8] {
-    let bytes = buffer.bytes(range)
-    var copy: [UInt8] = []
-    copy.reserveCapacity(range.count)
-    for offset in 0..<bytes.byteCount { copy.append(bytes.byte(at: offset)) }
-    return copy
   }
 
   /// Takes what there is; nil if nothing is there now.
@@ -270,10 +262,7 @@ public struct XenstoreConnection: ~Copyable {
   }
 
   private static func failure(_ error: SystemError) -> XenstoreError {
-    switch error.errno {
-    case Errno.brokenPipe, Errno.connectionReset: .closed
-    default: .system(error)
-    }
+    error.meansClosed ? .closed : .system(error)
   }
 
   // MARK: Words

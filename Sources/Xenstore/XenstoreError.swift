@@ -63,13 +63,8 @@ extension PlainText {
     case .refused(let name): append(escaping: name.bytes)
     case .cannotConnect(let error):
       append("cannot connect: ")
-      append(error.call.name)
-      append(": ")
-      append(escaping: error.words)
-    case .system(let error):
-      append(error.call.name)
-      append(": ")
-      append(escaping: error.words)
+      append(escaping: error.text)
+    case .system(let error): append(escaping: error.text)
     case .closed: append("xenstored closed the connection")
     case .deadline: append("xenstored did not answer in time")
     case .protocolViolation: append("what came is not the protocol")

@@ -8,13 +8,10 @@ enum XenstoreWire {
   static let headerBytes = 16
   /// XENSTORE_PAYLOAD_MAX.
   static let maxPayloadBytes = 4096
-  /// XENSTORE_ABS_PATH_MAX, without the NUL.
-  static let maxPathBytes = 3071
 
   enum Kind {
     static let directory: UInt32 = 1
     static let read: UInt32 = 2
-    static let getPermissions: UInt32 = 3
     static let watch: UInt32 = 4
     static let unwatch: UInt32 = 5
     static let transactionStart: UInt32 = 6

@@ -41,35 +41,22 @@ struct DumpCommand: ParsableCommand {
   func run() throws {
     SignalsAsErrors.ofPipes()
     try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
-      let target = output?.path ?? SystemPath(word: "-")
-      if output == nil && FileDescriptor.standardOutput.isTerminal {
-        throw ToolError(.usage, nil) {
-          $0.append("standard output is a terminal; -o FILE, or -o - to insist")
-        }
-      }
-      if report.json && target.isStandardStream {
-        throw ToolError(.usage, nil) { $0.append("--json needs -o FILE") }
-      }
-      var options = DumpOptions(
-        socket: transfer.qmp.path, output: target, spoolDirectory: SpoolDirectory.path)
-      options.disk = transfer.disk?.path
+      let target = try StateTarget.path(output?.path, json: report.json)
+      var options = DumpOptions(transfer.settings, output: target)
       options.format = format
       options.isForced = force
       options.pauses = pause
       options.keepsPaused = keepPaused
-      options.setting = transfer.codec
-      options.header = transfer.header
-      options.maxStateBytes = transfer.maxState.bytes
-      options.timeoutMilliseconds = transfer.timeout.milliseconds
       let dumped = try Dump.run(options)
-      if report.json { try Console.say(json: DumpJSON(target, format, dumped)) }
+      if report.json { try Console.say(json: TransferJSON(target, format, dumped)) }
       return .good
     }
   }
 }
 
-struct DumpJSON: Encodable {
-  let type = "dumped"
+/// What `dump` and `restore` report.
+struct TransferJSON: Encodable {
+  let type: String
   let path: String
   let format: String
   let stateBytes: UInt64
@@ -77,17 +64,47 @@ struct DumpJSON: Encodable {
   /// Of the state's bytes.
   let xxh128: String
   let metadata: [String]
+  /// Of `restore`.
+  let warnings: [String]?
 
   init(_ path: SystemPath, _ format: StateFormat, _ report: DumpReport) {
+    type = "dumped"
     self.path = path.text
     self.format = format.text
     stateBytes = report.stateBytes
     diskBytes = report.diskBytes
     xxh128 = report.digest.hexText
     metadata = MetadataText.lines(report.metadata)
+    warnings = nil
   }
 
-  enum CodingKeys: CodingKey { case type, path, format, stateBytes, diskBytes, xxh128, metadata }
+  init(_ path: SystemPath, _ report: RestoreReport) {
+    type = "restored"
+    self.path = path.text
+    format = report.format.text
+    stateBytes = report.stateBytes
+    diskBytes = report.diskBytes
+    xxh128 = report.digest.hexText
+    metadata = MetadataText.lines(report.metadata)
+    warnings = report.warnings.map(\.text)
+  }
+}
+
+/// Where a state is to go, as `-o` says.
+enum StateTarget {
+  /// - Parameter output: nil is standard output, unless that is a terminal.
+  static func path(_ output: SystemPath?, json: Bool) throws(ToolError) -> SystemPath {
+    let target = output ?? SystemPath(word: "-")
+    if output == nil && FileDescriptor.standardOutput.isTerminal {
+      throw ToolError(.usage, nil) {
+        $0.append("standard output is a terminal; -o FILE, or -o - to insist")
+      }
+    }
+    if json && target.isStandardStream {
+      throw ToolError(.usage, nil) { $0.append("--json needs -o FILE") }
+    }
+    return target
+  }
 }
 
 /// The stream `metadata` for people: lines of printable ASCII.

@@ -41,15 +41,7 @@ struct ReadCommand: ParsableCommand {
     isForced: Bool, json: Bool
   ) throws {
     try Console.run(json: json) { () throws(ToolError) -> ExitStatus in
-      let target = output ?? SystemPath(word: "-")
-      if output == nil && FileDescriptor.standardOutput.isTerminal {
-        throw ToolError(.usage, nil) {
-          $0.append("standard output is a terminal; -o FILE, or -o - to insist")
-        }
-      }
-      if json && target.isStandardStream {
-        throw ToolError(.usage, nil) { $0.append("--json needs -o FILE") }
-      }
+      let target = try StateTarget.path(output, json: json)
       let verdict = try DiskCommands.read(
         disk, stream: stream, output: target, spoolDirectory: SpoolDirectory.path,
         options: options, isForced: isForced)

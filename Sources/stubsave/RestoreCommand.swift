@@ -35,44 +35,12 @@ struct RestoreCommand: ParsableCommand {
         }
       }
       let source = input?.path ?? SystemPath(word: "-")
-      var options = RestoreOptions(
-        socket: transfer.qmp.path, input: source, spoolDirectory: SpoolDirectory.path)
-      options.disk = transfer.disk?.path
+      var options = RestoreOptions(transfer.settings, input: source)
       options.requiresTrailer = requireTrailer
-      options.setting = transfer.codec
-      options.header = transfer.header
-      options.maxStateBytes = transfer.maxState.bytes
-      options.timeoutMilliseconds = transfer.timeout.milliseconds
       let restored = try Restore.run(options)
       for warning in restored.warnings { Console.warn(source, warning) }
-      if report.json { try Console.say(json: RestoreJSON(source, restored)) }
+      if report.json { try Console.say(json: TransferJSON(source, restored)) }
       return .good
     }
-  }
-}
-
-struct RestoreJSON: Encodable {
-  let type = "restored"
-  let path: String
-  let format: String
-  let stateBytes: UInt64
-  let diskBytes: UInt64
-  /// Of the state's bytes.
-  let xxh128: String
-  let metadata: [String]
-  let warnings: [String]
-
-  init(_ path: SystemPath, _ report: RestoreReport) {
-    self.path = path.text
-    format = report.format.text
-    stateBytes = report.stateBytes
-    diskBytes = report.diskBytes
-    xxh128 = report.digest.hexText
-    metadata = MetadataText.lines(report.metadata)
-    warnings = report.warnings.map(\.text)
-  }
-
-  enum CodingKeys: CodingKey {
-    case type, path, format, stateBytes, diskBytes, xxh128, metadata, warnings
   }
 }

@@ -34,11 +34,14 @@ struct TransferOptions: ParsableArguments {
     guard maxState.bytes > 0 else { throw ValidationError("--max-state must be more than 0.") }
   }
 
-  var header: HeaderOptions {
-    var header = HeaderOptions()
-    header.maxRawBytes = min(maxState.bytes, .max / 2) + DumpOptions.metadataAllowanceBytes
-    header.chunkBytes = UInt32(newHeader.chunkSize.bytes)
-    return header
+  var settings: TransferSettings {
+    var settings = TransferSettings(socket: qmp.path, spoolDirectory: SpoolDirectory.path)
+    settings.disk = disk?.path
+    settings.setting = codec
+    settings.header.chunkBytes = UInt32(newHeader.chunkSize.bytes)
+    settings.maxStateBytes = maxState.bytes
+    settings.timeoutMilliseconds = timeout.milliseconds
+    return settings
   }
 }
 
