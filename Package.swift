@@ -62,14 +62,15 @@ let package = Package(
     .target(
       name: "Toolstack",
       dependencies: [
-        "Transfer", "QEMUMonitor", "QEMUState", "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
+        "Transfer", "Rendezvous", "Xenstore", "QEMUState", "BlockProbe", "SaveDisk", "Codecs",
+        "SystemIO",
       ],
       swiftSettings: strict),
     .target(name: "CProgram"),
     .executableTarget(
       name: "stubsave",
       dependencies: [
-        "CProgram", "Toolstack", "Transfer", "QEMUMonitor", "QEMUState", "SaveDisk", "Codecs",
+        "CProgram", "Toolstack", "Transfer", "Rendezvous", "QEMUState", "SaveDisk", "Codecs",
         "SystemIO",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

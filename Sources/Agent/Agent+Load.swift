@@ -19,7 +19,7 @@ func load(_ arguments: LoadArguments) throws(AgentFailure) {
     switch arguments.carrier {
     case .openFile(let number):
       var loader = AgentLoader(
-        carrier: SocketCells(owning: number), files: files, deadline: deadline)
+        carrier: SocketCells(FileDescriptor(owning: number)), files: files, deadline: deadline)
       state = try loader.run(maxStateBytes: arguments.maxStateBytes)
     case .xenstore(let socket):
       var loader = AgentLoader(
@@ -56,8 +56,8 @@ extension AgentFailure {
       self.init(.deadline, program) { $0.append("not started: dom0 has offered no state") }
     case .work(let failure):
       self.init(failure.status, program) {
-        $0.append("not started: the state could not be read, code ")
-        $0.append(UInt64(failure.status.rawValue))
+        $0.append("not started: ")
+        $0.append(failure.text)
       }
     }
   }

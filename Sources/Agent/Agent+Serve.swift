@@ -13,35 +13,42 @@ private let xenstoreTimeoutMilliseconds: UInt64 = 10_000
 func serve(_ arguments: ServeArguments) throws(AgentFailure) {
   SignalsAsErrors.ofPipes()
   try requireCarrier(arguments.carrier)
+  // Until the end, because a guest may have to go on first.
+  let signals: EndingSignals
+  do throws(SystemError) {
+    signals = try EndingSignals()
+  } catch {
+    throw AgentFailure(error, arguments.monitor)
+  }
   let qemu: QEMUSide
   do throws(MonitorError) {
     qemu = try QEMUSide.connect(
-      to: arguments.monitor, maxStateBytes: arguments.maxStateBytes)
+      to: arguments.monitor, maxStateBytes: arguments.maxStateBytes,
+      timeoutMilliseconds: arguments.startMilliseconds, signals: signals.number)
   } catch {
-    throw AgentFailure(WorkFailure(error).status, arguments.monitor) { $0.append(error) }
+    throw AgentFailure(WorkFailure(error), arguments.monitor)
   }
   let files = AgentFiles(devices: arguments.devices)
   let end: ServiceEnd
   switch arguments.carrier {
   case .openFile(let number):
     var service = AgentService(
-      carrier: SocketCells(owning: number), qemu: qemu, files: files,
-      maxStateBytes: arguments.maxStateBytes)
+      carrier: SocketCells(FileDescriptor(owning: number)), qemu: qemu, files: files,
+      maxStateBytes: arguments.maxStateBytes, signals: signals.number)
     end = service.run()
   case .xenstore(let socket):
     var service = AgentService(
       carrier: try xenstoreCells(socket), qemu: qemu, files: files,
-      maxStateBytes: arguments.maxStateBytes)
+      maxStateBytes: arguments.maxStateBytes, signals: signals.number)
     end = service.run()
   }
   switch end {
-  case .carrier(.gone): return
+  case .carrier(.gone), .interrupted: return
   case .carrier(.system(let error)), .system(let error):
     throw AgentFailure(error, arguments.monitor)
   case .carrier(.xenstore(let error)):
     throw AgentFailure(.stubdomainFailed, arguments.monitor) { $0.append(error) }
-  case .qemu(let error):
-    throw AgentFailure(WorkFailure(error).status, arguments.monitor) { $0.append(error) }
+  case .qemu(let error): throw AgentFailure(WorkFailure(error), arguments.monitor)
   }
 }
 

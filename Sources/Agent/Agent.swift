@@ -31,7 +31,7 @@ public func agentMain(
     }
     return Int32(ExitStatus.good.rawValue)
   } catch {
-    say(error.message)
+    error.say()
     return Int32(error.status.rawValue)
   }
 }
@@ -54,6 +54,13 @@ struct AgentFailure: Error {
   init(_ error: SystemError, _ path: SystemPath) {
     self.init(ExitStatus(error), path) { $0.append(error) }
   }
+
+  init(_ error: WorkFailure, _ path: SystemPath) {
+    self.init(error.status, path) { $0.append(error.text) }
+  }
+
+  /// On standard error.
+  func say() { write(message.bytes + [UInt8(ascii: "\n")]) }
 }
 
 func say(_ text: StaticString) {
@@ -61,8 +68,6 @@ func say(_ text: StaticString) {
   plain.append(text)
   write(plain.bytes)
 }
-
-func say(_ text: PlainText) { write(text.bytes + [UInt8(ascii: "\n")]) }
 
 private func write(_ bytes: [UInt8]) {
   // If standard error takes nothing there is nobody left to tell.

@@ -19,13 +19,14 @@ enum AgentCommand {
   static let usage: StaticString = """
     usage: stubsave-agent write DEVICE < STATE
            stubsave-agent read DEVICE > STATE
-           stubsave-agent serve MONITOR CARRIER [MAXBYTES [DEVICES]]
+           stubsave-agent serve MONITOR CARRIER [MAXBYTES [DEVICES [STARTMS]]]
            stubsave-agent load FD CARRIER MAXBYTES DEVICES PROGRAM ARGUMENT...
     serve attends to dom0's offers beside a QEMU. load waits for a state from dom0, verifies it,
     and becomes PROGRAM with the state as open file FD.
     MONITOR is a QMP socket of QEMU's. CARRIER is xenstore (the device /dev/xen/xenbus),
     xenstore:SOCKET, or fd:N, an open SOCK_SEQPACKET socket. MAXBYTES is the largest state, by
-    default 67108864. DEVICES is the directory of block devices, by default /dev.
+    default 67108864. DEVICES is the directory of block devices, by default /dev. STARTMS is how
+    long QEMU may take to greet, in milliseconds, by default 30000.
 
     """
 
@@ -92,10 +93,11 @@ struct ServeArguments {
   let carrier: CarrierArgument
   var maxStateBytes = ReaderLimits.defaultStateBytes
   var devices = SystemPath(word: "/dev")
+  var startMilliseconds: UInt64 = 30_000
 
   /// - Parameter words: beginning with "serve".
   init?(_ words: [SystemPath]) {
-    guard words.count >= 3 && words.count <= 5 else { return nil }
+    guard words.count >= 3 && words.count <= 6 else { return nil }
     monitor = words[1]
     guard let carrier = CarrierArgument(words[2]) else { return nil }
     self.carrier = carrier
@@ -104,6 +106,10 @@ struct ServeArguments {
       maxStateBytes = bytes
     }
     if words.count > 4 { devices = words[4] }
+    if words.count > 5 {
+      guard let number = Decimal.read(words[5].bytes), number > 0 else { return nil }
+      startMilliseconds = number
+    }
   }
 }
 

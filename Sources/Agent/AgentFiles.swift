@@ -20,18 +20,23 @@ struct AgentFiles {
   ///   - carrier: ends a wait early, so that `heed` is asked.
   ///   - heed: is asked before each wait; its error is the end.
   func open(
-    _ name: DeviceName, isWriting: Bool, carrier: Int32,
+    _ name: DeviceName, isWriting: Bool, until deadline: Deadline, carrier: Int32,
     heed: () throws(WorkFailure) -> Void
   ) throws(WorkFailure) -> FileDescriptor {
     if let number = name.openFile { return FileDescriptor(borrowing: number) }
     guard let path = devices.appending(name.bytes) else { preconditionFailure() }
-    let deadline = Deadline(timeoutMilliseconds: AgentFiles.deviceTimeoutMilliseconds)
-    let changes = try attempt { () throws(SystemError) in try DirectoryChanges(of: devices) }
+    let changes = try attempt(.system) { () throws(SystemError) in try DirectoryChanges(of: devices) }
     while true {
       if let disk = try openIfThere(path, isWriting: isWriting) { return disk }
       try heed()
-      if deadline.hasPassed { throw WorkFailure(.deadline) }
-      try attempt { () throws(SystemError) in
+      if deadline.hasPassed {
+        throw WorkFailure(.device, .deadline) { text in
+          text.append("the device ")
+          text.append(escaping: path.bytes)
+          text.append(" did not appear")
+        }
+      }
+      try attempt(.system) { () throws(SystemError) in
         let look = Deadline(timeoutMilliseconds: AgentFiles.lookTimeoutMilliseconds)
         if try changes.wait(until: look, or: carrier) == .ready { try changes.forget() }
       }
@@ -49,7 +54,7 @@ struct AgentFiles {
     } catch {
       switch error.errno {
       case Errno.noEntry, Errno.noDevice, Errno.noSuchDevice: return nil
-      default: throw WorkFailure(ExitStatus(error))
+      default: throw WorkFailure(.device, error)
       }
     }
   }

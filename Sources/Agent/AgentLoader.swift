@@ -26,10 +26,10 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
       while let reading = try look() {
         for action in machine.handle(.offer(reading)) {
           switch action {
-          case .stop: break
+          case .stop, .release: break
           case .answer(let answer): try say(answer)
-          case .begin(let id, let verb):
-            if let state = try perform(id, verb, maxStateBytes) { return state }
+          case .begin(let wanted):
+            if let state = try perform(wanted, maxStateBytes) { return state }
           }
         }
       }
@@ -57,15 +57,15 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
 
   /// - Returns: nil if dom0 has withdrawn the offer meanwhile.
   private mutating func perform(
-    _ id: Bytes16, _ verb: Verb, _ maxStateBytes: UInt64
+    _ wanted: Wanted, _ maxStateBytes: UInt64
   ) throws(LoadFailure) -> FileDescriptor? {
     let state: StateFromDisk
     do throws(WorkFailure) {
-      state = try read(id, verb, maxStateBytes)
+      state = try read(wanted, maxStateBytes)
     } catch {
       // Something else is wanted, which the next look hands to the machine.
       if error.isWithdrawn { return nil }
-      try finish(.failed(code: error.status.rawValue, neededBytes: 0, .unknown))
+      try finish(error.answer(.unknown))
       throw .work(error)
     }
     try finish(.loaded(stateBytes: state.bytes))
@@ -73,11 +73,13 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
   }
 
   private mutating func read(
-    _ id: Bytes16, _ verb: Verb, _ maxStateBytes: UInt64
+    _ wanted: Wanted, _ maxStateBytes: UInt64
   ) throws(WorkFailure) -> StateFromDisk {
-    guard case .load(let device, let maxBytes) = verb else { throw WorkFailure(.unsupported) }
-    let disk = try attention.open(device, of: id, isWriting: false, files)
-    return try StateFromDisk.read(disk, id, maxBytes: min(maxBytes, maxStateBytes))
+    guard case .load(let device, let maxBytes) = wanted.verb else {
+      throw WorkFailure(.verb, .unsupported) { $0.append("something else than a state was offered") }
+    }
+    let disk = try attention.open(device, of: wanted, isWriting: false, files)
+    return try StateFromDisk.read(disk, wanted.id, maxBytes: min(maxBytes, maxStateBytes))
   }
 
   private mutating func finish(_ kind: AnswerKind) throws(LoadFailure) {

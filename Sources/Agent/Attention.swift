@@ -30,25 +30,32 @@ struct Attention<Carrier: Cells & ~Copyable>: ~Copyable {
     do throws(CellError) {
       reading = try look()
     } catch {
-      end = error
-      throw WorkFailure.withdrawn
+      throw lose(error)
     }
     switch reading {
     case nil, .nonsense?: return
-    case .message(.wanted(let same, _))? where same == id: return
+    case .message(.wanted(let same))? where same.id == id: return
     case let other?:
       unseen = other
       throw WorkFailure.withdrawn
     }
   }
 
+  /// Notes that the carrier gives no more; the work that is under way ends.
+  mutating func lose(_ error: CellError) -> WorkFailure {
+    end = error
+    return WorkFailure.withdrawn
+  }
+
   /// Opens the disk of an offer; while it waits for the device it heeds dom0.
   mutating func open(
-    _ device: DeviceName, of id: Bytes16, isWriting: Bool, _ files: AgentFiles
+    _ device: DeviceName, of wanted: Wanted, isWriting: Bool, _ files: AgentFiles
   ) throws(WorkFailure) -> FileDescriptor {
     let number = self.number
-    return try files.open(device, isWriting: isWriting, carrier: number) {
-      () throws(WorkFailure) in try heed(id)
+    let deadline = Deadline(
+      timeoutMilliseconds: min(AgentFiles.deviceTimeoutMilliseconds, wanted.milliseconds))
+    return try files.open(device, isWriting: isWriting, until: deadline, carrier: number) {
+      () throws(WorkFailure) in try heed(wanted.id)
     }
   }
 }

@@ -5,24 +5,34 @@ import SystemIO
 import Transfer
 
 /// The QEMU beside the agent: a monitor that stays connected, and the file into which QEMU writes
-/// its state.
+/// its state. Whatever goes wrong, a guest that was stopped here goes on.
 ///
-/// QEMU has the file as set 1 from the start, so that an unmodified libxl can order a save to
-/// `/dev/fdset/1`. It is a regular file that cannot grow beyond its limit, so the limit holds while
-/// QEMU writes.
+/// The file is a regular one that cannot grow beyond its limit, so the limit holds while QEMU
+/// writes.
 struct QEMUSide: ~Copyable {
   var monitor: Monitor
+  let socket: SystemPath
   let sink: BoundedFile
-  /// Stopped by us, and not told to go on yet.
+  /// What writes the state, in lines, as the stream `metadata` has it.
+  let metadata: [UInt8]
+  /// What is known of the guest since the last `begin`.
+  private(set) var guest = GuestState.unknown
+  /// Stopped here, and not told to go on yet.
   private(set) var isStopped = false
+  /// QEMU has the file as the set that libxl names.
+  private var isLibxlReady = false
+  /// The number of `EndingSignals`.
+  private let signals: Int32?
 
   /// The set that libxl names (tools/libs/light/libxl_dom_save.c).
-  static let set: UInt64 = 1
-  static let commandTimeoutMilliseconds: UInt64 = 30_000
+  static let libxlSet: UInt64 = 1
   static let resumeTimeoutMilliseconds: UInt64 = 5_000
 
+  /// - Parameters:
+  ///   - timeoutMilliseconds: for connecting.
+  ///   - signals: the number of `EndingSignals`; one ends whatever QEMU is waited for.
   static func connect(
-    to socket: SystemPath, maxStateBytes: UInt64
+    to socket: SystemPath, maxStateBytes: UInt64, timeoutMilliseconds: UInt64, signals: Int32?
   ) throws(MonitorError) -> QEMUSide {
     let sink: BoundedFile
     do throws(SystemError) {
@@ -31,100 +41,184 @@ struct QEMUSide: ~Copyable {
       throw .system(error)
     }
     var monitor = try Monitor.connect(
-      to: socket, deadline: Deadline(timeoutMilliseconds: commandTimeoutMilliseconds))
-    try monitor.addDescriptor(sink.writer.number, toSet: set)
-    return QEMUSide(monitor: monitor, sink: sink)
+      to: socket, deadline: Deadline(timeoutMilliseconds: timeoutMilliseconds), signals: signals)
+    let metadata = try metadata(&monitor)
+    return QEMUSide(monitor, socket, sink, metadata, signals)
   }
 
-  private init(monitor: consuming Monitor, sink: consuming BoundedFile) {
+  private init(
+    _ monitor: consuming Monitor, _ socket: SystemPath, _ sink: consuming BoundedFile,
+    _ metadata: [UInt8], _ signals: Int32?
+  ) {
     self.monitor = monitor
+    self.socket = socket
     self.sink = sink
+    self.metadata = metadata
+    self.signals = signals
+  }
+
+  private static func metadata(_ monitor: inout Monitor) throws(MonitorError) -> [UInt8] {
+    var text = PlainText()
+    text.append("qemu ")
+    text.append(monitor.version)
+    text.append("\n")
+    do throws(MonitorError) {
+      let machine = try monitor.machineType()
+      text.append("machine ")
+      text.append(machine)
+      text.append("\n")
+    } catch {
+      // A QEMU that does not say is none the worse.
+      guard case .refused = error else { throw error }
+    }
+    return text.bytes
+  }
+
+  /// The time for what is asked from now on begins.
+  mutating func begin(milliseconds: UInt64) {
+    monitor.abandon()
+    monitor.signals = signals
+    monitor.deadline = Deadline(timeoutMilliseconds: milliseconds)
+    guest = .unknown
+  }
+
+  // MARK: Saving
+
+  /// Makes ready for a save that libxl orders, to `/dev/fdset/1`.
+  mutating func reset() throws(WorkFailure) {
+    try empty()
+    if isLibxlReady { return }
+    let descriptor = sink.writer.number
+    try ask(&monitor) { monitor throws(MonitorError) in
+      try monitor.addDescriptor(descriptor, toSet: QEMUSide.libxlSet)
+    }
+    isLibxlReady = true
   }
 
   /// Empties the file and puts QEMU's descriptor at its start: O_TRUNC leaves the offset where the
   /// last save has left it, and the next would begin with a hole (measured with 7.2).
-  mutating func reset() throws(WorkFailure) {
-    do throws(SystemError) {
+  private func empty() throws(WorkFailure) {
+    try attempt(.system) { () throws(SystemError) in
       try sink.writer.truncate(to: 0)
       try sink.writer.rewind()
-    } catch {
-      throw WorkFailure(ExitStatus(error))
     }
+  }
+
+  /// Learns how the guest is.
+  ///
+  /// - Returns: whether it has to be stopped for this wish.
+  mutating func look(_ wish: GuestWish) throws(WorkFailure) -> Bool {
+    let state = try look()
+    if state.isIncoming {
+      throw WorkFailure(.incoming, .qemuRefused) { $0.append("QEMU waits for a state itself") }
+    }
+    if state.isRunning && wish == .paused {
+      throw WorkFailure(.runs, .qemuRefused) { $0.append("the guest is running") }
+    }
+    return state.isRunning
+  }
+
+  @discardableResult
+  mutating func look() throws(WorkFailure) -> RunState {
+    let state = try ask(&monitor) { monitor throws(MonitorError) in try monitor.runState() }
+    guest = state.isRunning ? .running : isStopped ? .stopped : .paused
+    return state
+  }
+
+  mutating func stop() throws(WorkFailure) {
+    isStopped = true
+    guest = .stopped
+    try ask(&monitor) { monitor throws(MonitorError) in try monitor.stop() }
   }
 
   /// Has QEMU write its state into the file.
-  mutating func take(_ wish: GuestWish) throws(WorkFailure) {
-    monitor.abandon()
-    monitor.deadline = Deadline(timeoutMilliseconds: QEMUSide.commandTimeoutMilliseconds)
+  mutating func save() throws(WorkFailure) {
+    try empty()
+    // A set of its own, whose number QEMU chooses: another program may use set 1.
+    let descriptor = sink.writer.number
+    let set = try ask(&monitor) { monitor throws(MonitorError) in
+      try monitor.addDescriptor(descriptor)
+    }
     do throws(MonitorError) {
-      let state = try monitor.runState()
-      if state.isIncoming || (state.isRunning && wish == .paused) {
-        throw MonitorError.refused(command: "take", description: [UInt8](state.status.bytes))
-      }
-      if state.isRunning {
-        isStopped = true
-        try monitor.stop()
-      }
+      try monitor.saveDeviceState(toSet: set)
     } catch {
+      guard case .refused = error else { throw WorkFailure(error) }
+      takeBack(set)
+      if (try? sink.isFull()) == true {
+        throw WorkFailure(.large, .overLimit) { $0.append(error) }
+      }
       throw WorkFailure(error)
     }
-    // Only now: QEMU has answered, so nothing is being written any more.
-    try reset()
+    takeBack(set)
+  }
+
+  private mutating func takeBack(_ set: UInt64) {
     do throws(MonitorError) {
-      try monitor.saveDeviceState(toSet: QEMUSide.set)
+      try monitor.removeDescriptors(set: set)
     } catch {
-      if case .refused = error, (try? sink.isFull()) == true { throw WorkFailure(.overLimit) }
-      throw WorkFailure(error)
+      // The state is there; whether the reply comes late or never is of no consequence. A set that
+      // stays is an empty file in the end (`BoundedFile`).
+      monitor.abandon()
     }
   }
+
+  // MARK: Restoring
 
   /// Gives a QEMU that waits for a state (-incoming defer) this one; returns once it has loaded it.
   mutating func load(_ state: borrowing FileDescriptor) throws(WorkFailure) {
-    monitor.abandon()
-    monitor.deadline = Deadline(timeoutMilliseconds: QEMUSide.commandTimeoutMilliseconds)
-    do throws(MonitorError) {
-      guard try monitor.runState().isIncoming else {
-        throw MonitorError.notQMP("it does not wait for a state")
-      }
-      try monitor.load(state.number)
-    } catch {
-      throw WorkFailure(error)
+    let number = state.number
+    try ask(&monitor) { monitor throws(MonitorError) in try monitor.load(number) }
+  }
+
+  mutating func requireIncoming() throws(WorkFailure) {
+    let state = try look()
+    if state.isIncoming { return }
+    throw WorkFailure(.settled, .qemuRefused) {
+      $0.append("QEMU does not wait for a state: it is '")
+      $0.append(state.status)
+      $0.append("'")
     }
   }
 
-  /// Lets a guest go on that was stopped here, also when its monitor has been slow.
+  // MARK: The guest
+
+  /// Tells QEMU to let its guest run, whoever has stopped it.
+  mutating func cont() throws(WorkFailure) {
+    try ask(&monitor) { monitor throws(MonitorError) in try monitor.cont() }
+    isStopped = false
+    guest = .running
+  }
+
+  /// Lets a guest go on that was stopped here, after something has failed: also when its monitor
+  /// has been slow, or a signal wants to end the agent.
   mutating func resume() {
     guard isStopped else { return }
     monitor.abandon()
     monitor.signals = nil
     monitor.deadline = Deadline(timeoutMilliseconds: QEMUSide.resumeTimeoutMilliseconds)
     do throws(MonitorError) {
-      try monitor.cont()
+      do throws(MonitorError) {
+        try monitor.cont()
+      } catch {
+        guard case .closed = error else { throw error }
+        // It may have gone through somebody who has ended.
+        var another = try Monitor.connect(to: socket, deadline: monitor.deadline, signals: nil)
+        try another.cont()
+        monitor = another
+        isLibxlReady = false
+      }
       isStopped = false
+      guest = .running
     } catch {
-      // Told by `guest`.
+      guard case .cannotConnect(let error) = error else { return }
+      if error.errno == Errno.connectionRefused || error.errno == Errno.noEntry {
+        // There is no QEMU any more, and no guest.
+        isStopped = false
+        guest = .unknown
+      }
     }
   }
 
   /// Leaves a guest that was stopped here as it is.
   mutating func keepStopped() { isStopped = false }
-
-  /// Whether the guest runs, as far as QEMU knows.
-  mutating func guest() -> GuestState {
-    monitor.abandon()
-    monitor.signals = nil
-    monitor.deadline = Deadline(timeoutMilliseconds: QEMUSide.resumeTimeoutMilliseconds)
-    guard let state = try? monitor.runState() else { return .unknown }
-    return state.isRunning ? .running : .stopped
-  }
-}
-
-extension WorkFailure {
-  init(_ error: MonitorError) {
-    switch error {
-    case .deadline: self.init(.deadline)
-    case .system(let error): self.init(ExitStatus(error))
-    default: self.init(.qemuRefused)
-    }
-  }
 }

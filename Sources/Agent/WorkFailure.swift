@@ -1,26 +1,106 @@
+import QEMUMonitor
+import Rendezvous
+import SaveDisk
 import SystemIO
 import Transfer
 
-/// Runs `body`; an error of the system becomes one of the work.
-func attempt<R: ~Copyable>(
-  _ body: () throws(SystemError) -> R
-) throws(WorkFailure) -> R {
-  do throws(SystemError) { return try body() } catch { throw WorkFailure(ExitStatus(error)) }
-}
-
 /// Why the agent's work came to nothing.
 struct WorkFailure: Error {
+  let reason: FailureReason
   let status: ExitStatus
+  /// What is known beyond the reason, for standard error.
+  let text: PlainText
   /// The capacity that a disk must have, if one that is larger would do.
-  var neededBytes: UInt64 = 0
+  private(set) var neededBytes: UInt64 = 0
   /// dom0 has said something else meanwhile; nobody waits for an answer.
-  var isWithdrawn = false
+  private(set) var isWithdrawn = false
 
-  init(_ status: ExitStatus) { self.status = status }
+  init(_ reason: FailureReason, _ status: ExitStatus, _ build: (inout PlainText) -> Void) {
+    var text = PlainText()
+    build(&text)
+    self.reason = reason
+    self.status = status
+    self.text = text
+  }
+
+  init(_ reason: FailureReason, _ error: SystemError) {
+    self.init(reason, ExitStatus(error)) { $0.append(error) }
+  }
 
   static var withdrawn: WorkFailure {
-    var failure = WorkFailure(.stubdomainFailed)
+    var failure = WorkFailure(.system, .stubdomainFailed) { $0.append("the offer was withdrawn") }
     failure.isWithdrawn = true
     return failure
+  }
+
+  init(_ error: MonitorError) {
+    let reason: FailureReason
+    switch error {
+    case .system, .interrupted: reason = .system
+    default: reason = .qemu
+    }
+    self.init(reason, ExitStatus(error)) { $0.append(error) }
+  }
+
+  init(_ error: FillError) {
+    let reason: FailureReason
+    switch error {
+    case .used, .otherSize: reason = .foreign
+    case .unusable(.disk): reason = .disk
+    case .unusable: reason = .device
+    case .write(.diskTooSmall): reason = .small
+    case .write(.overMaxRawBytes): reason = .large
+    case .write(.store): reason = .device
+    case .write(.source), .write(.refused): reason = .system
+    }
+    self.init(reason, ExitStatus(error)) { $0.append(error) }
+    if case .write(.diskTooSmall(_, let needed)) = error { neededBytes = needed }
+  }
+
+  init(_ failure: DoorFailure) {
+    let reason: FailureReason
+    switch failure {
+    case .disk, .noSuchStream: reason = .disk
+    case .input: reason = .device
+    case .output: reason = .system
+    }
+    self.init(reason, ExitStatus(failure)) { $0.append(failure) }
+  }
+
+  /// The answer that it makes.
+  func answer(_ guest: GuestState) -> AnswerKind {
+    .failed(code: status.rawValue, neededBytes: neededBytes, guest, reason)
+  }
+}
+
+/// Runs `body`; an error of the system becomes one of the work.
+func attempt<R: ~Copyable>(
+  _ reason: FailureReason, _ body: () throws(SystemError) -> R
+) throws(WorkFailure) -> R {
+  do throws(SystemError) { return try body() } catch { throw WorkFailure(reason, error) }
+}
+
+/// The same of something that is asked of QEMU's monitor.
+func ask<R: ~Copyable>(
+  _ monitor: inout Monitor, _ body: (inout Monitor) throws(MonitorError) -> R
+) throws(WorkFailure) -> R {
+  do throws(MonitorError) { return try body(&monitor) } catch { throw WorkFailure(error) }
+}
+
+extension ExitStatus {
+  init(_ error: MonitorError) {
+    switch error {
+    case .cannotConnect(let error):
+      switch error.errno {
+      case Errno.nameTooLong: self = .usage
+      case Errno.connectionRefused: self = .qemuRefused
+      default: self = ExitStatus(error)
+      }
+    case .system(let error): self = ExitStatus(error)
+    case .deadline: self = .deadline
+    case .interrupted: self = .stubdomainFailed
+    case .closed, .lineTooLong, .notJSON, .notQMP, .refused, .migrationFailed:
+      self = .qemuRefused
+    }
   }
 }

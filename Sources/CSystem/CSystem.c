@@ -3,6 +3,7 @@
 
 #include <linux/fs.h>
 #include <linux/loop.h>
+#include <spawn.h>
 #include <stddef.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -12,6 +13,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 const int stubsave_O_TMPFILE = O_TMPFILE;
 const int stubsave_O_PATH = O_PATH;
@@ -135,6 +137,58 @@ int stubsave_ending_signals_descriptor(void) {
   set_of_ending_signals(&set);
   return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
+
+int stubsave_packet_sockets(int fds[2]) {
+  return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds);
+}
+void stubsave_finish_sending(int fd) { shutdown(fd, SHUT_WR); }
+int stubsave_pipe(int fds[2]) {
+  if (pipe2(fds, O_CLOEXEC) != 0) return -1;
+  return fcntl(fds[0], F_SETFL, O_NONBLOCK);
+}
+enum { MAX_FILES = 8 };
+int stubsave_spawn(const char *path, char *const *arguments, const int *files, int count) {
+  // Out of the way of the numbers that they are to have, so that none overwrites another.
+  int moved[MAX_FILES], moved_count = 0, error = count > MAX_FILES ? EINVAL : 0;
+  for (; error == 0 && moved_count < count; moved_count++) {
+    moved[moved_count] = fcntl(files[moved_count], F_DUPFD_CLOEXEC, 16);
+    if (moved[moved_count] < 0) {
+      error = errno;
+      break;
+    }
+  }
+  pid_t pid = -1;
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  for (int i = 0; error == 0 && i < count; i++)
+    error = posix_spawn_file_actions_adddup2(&actions, moved[i], i);
+  if (error == 0) error = posix_spawn_file_actions_addclosefrom_np(&actions, count);
+  sigset_t none, ours;
+  sigemptyset(&none);
+  sigemptyset(&ours);
+  static const int numbers[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE, SIGXFSZ};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) sigaddset(&ours, numbers[i]);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &ours);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(
+      &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  if (error == 0) error = posix_spawn(&pid, path, &actions, &attributes, arguments, environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  while (moved_count > 0) close(moved[--moved_count]);
+  errno = error;
+  return error == 0 ? pid : -1;
+}
+int stubsave_pidfd(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+int stubsave_reap(int pid) {
+  int status = 0;
+  if (waitpid(pid, &status, 0) < 0) return -1;
+  return WIFSIGNALED(status) ? 256 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+int stubsave_kill_group(int pid, int number) { return kill(-pid, number); }
 
 int stubsave_dup(int fd, int as) {
   if (fd == as) return fcntl(fd, F_SETFD, 0) == 0 ? as : -1;

@@ -9,6 +9,25 @@ public enum CodecSetting: Sendable, BitwiseCopyable {
   /// LZ4, or none where that saves less than an eighth.
   case auto
 
+  /// What suits, of the codecs that a header admits.
+  public init(allowed: CodecSet) {
+    if allowed.contains(.lz4) {
+      self = .auto
+    } else {
+      self = allowed.contains(.zlib) ? .zlib : .none
+    }
+  }
+
+  /// What a header has to admit for this.
+  public var admitted: CodecSet {
+    switch self {
+    case .auto: CodecSet(.none, .zeros, .lz4, .zlib)
+    case .lz4: CodecSet(.none, .zeros, .lz4)
+    case .zlib: CodecSet(.none, .zeros, .zlib)
+    case .none: .always
+    }
+  }
+
   /// The codec to try, if any.
   var candidate: Codec? {
     switch self {

@@ -29,7 +29,7 @@ public struct Monitor: ~Copyable {
 
   /// Connects, reads the greeting and leaves negotiation mode.
   public static func connect(
-    to path: SystemPath, deadline: Deadline
+    to path: SystemPath, deadline: Deadline, signals: Int32? = nil
   ) throws(MonitorError) -> Monitor {
     let socket: UnixSocket
     do throws(SystemError) {
@@ -37,14 +37,15 @@ public struct Monitor: ~Copyable {
     } catch {
       throw .cannotConnect(error)
     }
-    return try greeted(socket, deadline: deadline)
+    return try greeted(socket, deadline: deadline, signals: signals)
   }
 
   /// The same over a socket that is connected.
   public static func greeted(
-    _ socket: consuming UnixSocket, deadline: Deadline
+    _ socket: consuming UnixSocket, deadline: Deadline, signals: Int32? = nil
   ) throws(MonitorError) -> Monitor {
     var monitor = Monitor(socket, deadline)
+    monitor.signals = signals
     try monitor.greet()
     return monitor
   }

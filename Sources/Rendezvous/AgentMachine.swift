@@ -13,8 +13,8 @@ public struct AgentMachine: Hashable, Sendable {
   public enum Event: Hashable, Sendable {
     /// What is in dom0's cell now, whether or not it has changed.
     case offer(Reading<Offer>)
-    /// So much of the state has been written or read.
-    case progressed(bytes: UInt64)
+    /// So much of the state has been written or read; the guest is stopped, or about to be.
+    case progressed(bytes: UInt64, GuestState)
     /// The work that was begun has come to its end; its disk is closed. Final.
     case finished(AnswerKind)
     case carrierGone
@@ -24,7 +24,9 @@ public struct AgentMachine: Hashable, Sendable {
     /// Give up the work that was begun, and close its disk.
     case stop
     case answer(Answer)
-    case begin(id: Bytes16, Verb)
+    case begin(Wanted)
+    /// Let a guest go on that has been stopped.
+    case release
   }
 
   public private(set) var state = State.idle
@@ -35,9 +37,9 @@ public struct AgentMachine: Hashable, Sendable {
   public mutating func handle(_ event: Event) -> [Action] {
     switch event {
     case .offer(let reading): return see(reading)
-    case .progressed(let bytes):
+    case .progressed(let bytes, let guest):
       guard case .working(let id) = state else { return [] }
-      return [.answer(.of(id: id, .progress(bytes: bytes)))]
+      return [.answer(.of(id: id, .progress(bytes: bytes, guest)))]
     case .finished(let kind):
       precondition(kind.isFinal)
       guard case .working(let id) = state else { return [] }
@@ -45,7 +47,7 @@ public struct AgentMachine: Hashable, Sendable {
       return [.answer(.of(id: id, kind))]
     case .carrierGone:
       defer { state = .ended }
-      return isWorking ? [.stop] : []
+      return isWorking ? [.stop, .release] : [.release]
     }
   }
 
@@ -60,12 +62,12 @@ public struct AgentMachine: Hashable, Sendable {
     switch reading {
     case .nonsense: return []
     case .nothing, .message(.idle):
-      state = .idle
+      defer { state = .idle }
       return stop
-    case .message(.wanted(let id, let verb)):
-      if isKnown(id) { return [] }
-      state = .working(id: id)
-      return stop + [.answer(.of(id: id, .accepted)), .begin(id: id, verb)]
+    case .message(.wanted(let wanted)):
+      if isKnown(wanted.id) { return [] }
+      state = .working(id: wanted.id)
+      return stop + [.answer(.of(id: wanted.id, .accepted)), .begin(wanted)]
     case .unknown(_, let id):
       if isKnown(id) { return [] }
       state = .answered(id: id)

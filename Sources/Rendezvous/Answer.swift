@@ -2,18 +2,23 @@ import SaveDisk
 
 /// What the agent knows of the guest.
 public enum GuestState: UInt8, Hashable, Sendable, CaseIterable {
-  case running, stopped, unknown
+  case running
+  /// It stood still before.
+  case paused
+  /// The agent has stopped it.
+  case stopped
+  case unknown
 }
 
 /// What the agent says of one offer.
 public enum AnswerKind: Hashable, Sendable {
   case accepted
-  case progress(bytes: UInt64)
+  case progress(bytes: UInt64, GuestState)
   case ready
   case committed(diskBytes: UInt64, GuestState)
   case loaded(stateBytes: UInt64)
   /// An exit code; the capacity that a disk must have if one that is larger would do, else 0.
-  case failed(code: UInt8, neededBytes: UInt64, GuestState)
+  case failed(code: UInt8, neededBytes: UInt64, GuestState, FailureReason)
 
   /// The agent says nothing more about this id.
   public var isFinal: Bool {
@@ -26,8 +31,8 @@ public enum AnswerKind: Hashable, Sendable {
   /// A final answer that this verb can have.
   public func fits(_ verb: Verb) -> Bool {
     switch (self, verb) {
-    case (.failed, _), (.ready, .reset), (.committed, .save), (.committed, .take),
-      (.loaded, .load):
+    case (.failed, _), (.ready, .reset), (.ready, .cont), (.ready, .keep),
+      (.committed, .save), (.committed, .take), (.loaded, .load):
       true
     default: false
     }
@@ -83,21 +88,25 @@ extension Answer {
     switch fields.count {
     case 3 where fields.is(2, "accepted"): return .accepted
     case 3 where fields.is(2, "ready"): return .ready
-    case 4 where fields.is(2, "progress"): return fields.bytes(3).map { .progress(bytes: $0) }
+    case 5 where fields.is(2, "progress"):
+      guard let bytes = fields.bytes(3), let guest = guest(fields, 4) else { return nil }
+      return .progress(bytes: bytes, guest)
     case 4 where fields.is(2, "loaded"): return fields.bytes(3).map { .loaded(stateBytes: $0) }
     case 5 where fields.is(2, "committed"):
       guard let bytes = fields.bytes(3), let guest = guest(fields, 4) else { return nil }
       return .committed(diskBytes: bytes, guest)
-    case 6 where fields.is(2, "failed"):
-      guard let code = fields.code(3), let bytes = fields.bytes(4), let guest = guest(fields, 5)
+    case 7 where fields.is(2, "failed"):
+      guard let code = fields.code(3), let bytes = fields.bytes(4), let guest = guest(fields, 5),
+        let reason = FailureReason(fields, 6)
       else { return nil }
-      return .failed(code: code, neededBytes: bytes, guest)
+      return .failed(code: code, neededBytes: bytes, guest, reason)
     default: return nil
     }
   }
 
   private static func guest(_ fields: MessageFields, _ index: Int) -> GuestState? {
     if fields.is(index, "running") { return .running }
+    if fields.is(index, "paused") { return .paused }
     if fields.is(index, "stopped") { return .stopped }
     if fields.is(index, "unknown") { return .unknown }
     return nil
@@ -109,9 +118,10 @@ extension PlainText {
     switch kind {
     case .accepted: append(" accepted")
     case .ready: append(" ready")
-    case .progress(let bytes):
+    case .progress(let bytes, let guest):
       append(" progress ")
       append(bytes)
+      append(guest)
     case .loaded(let bytes):
       append(" loaded ")
       append(bytes)
@@ -119,18 +129,21 @@ extension PlainText {
       append(" committed ")
       append(bytes)
       append(guest)
-    case .failed(let code, let bytes, let guest):
+    case .failed(let code, let bytes, let guest, let reason):
       append(" failed ")
       append(UInt64(code))
       append(" ")
       append(bytes)
       append(guest)
+      append(" ")
+      append(reason.word)
     }
   }
 
   private mutating func append(_ guest: GuestState) {
     switch guest {
     case .running: append(" running")
+    case .paused: append(" paused")
     case .stopped: append(" stopped")
     case .unknown: append(" unknown")
     }

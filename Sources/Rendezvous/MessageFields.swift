@@ -68,6 +68,11 @@ struct MessageFields {
     return number
   }
 
+  /// 1 to 3600000.
+  func milliseconds(_ index: Int) -> UInt64? {
+    bytes(index).flatMap { $0 >= 1 && $0 <= Wanted.maxMilliseconds ? $0 : nil }
+  }
+
   /// 1 to 255.
   func code(_ index: Int) -> UInt8? {
     guard let number = bytes(index), number >= 1 && number <= 255 else { return nil }

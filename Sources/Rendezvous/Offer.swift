@@ -25,12 +25,41 @@ public enum Verb: Hashable, Sendable {
   case take(DeviceName, maxBytes: UInt64, GuestWish)
   /// Verify the disk, and give its state to QEMU.
   case load(DeviceName, maxBytes: UInt64)
+  /// Tell QEMU to let its guest run.
+  case cont
+  /// Leave the guest stopped that a `take` has stopped.
+  case keep
+
+  /// It may have to stop a guest that runs.
+  public var mayStopGuest: Bool {
+    switch self {
+    case .take(_, _, .pause), .take(_, _, .keep): true
+    default: false
+    }
+  }
+}
+
+/// Something that dom0 wants, once.
+public struct Wanted: Hashable, Sendable {
+  public let id: Bytes16
+  public let verb: Verb
+  /// What the agent has for it, from the moment when it sees it; 1 to `maxMilliseconds`.
+  public let milliseconds: UInt64
+
+  public static let maxMilliseconds: UInt64 = 3_600_000
+
+  public init(id: Bytes16, _ verb: Verb, milliseconds: UInt64) {
+    precondition(milliseconds >= 1 && milliseconds <= Wanted.maxMilliseconds)
+    self.id = id
+    self.verb = verb
+    self.milliseconds = milliseconds
+  }
 }
 
 /// What is in dom0's cell.
 public enum Offer: Hashable, Sendable {
   case idle
-  case wanted(id: Bytes16, Verb)
+  case wanted(Wanted)
 }
 
 /// What a reader makes of the bytes in a cell.
@@ -50,10 +79,12 @@ extension Offer {
     text.append(UInt64(version))
     switch self {
     case .idle: text.append(" idle")
-    case .wanted(let id, let verb):
+    case .wanted(let wanted):
       text.append(" ")
-      text.append(hex: id)
-      switch verb {
+      text.append(hex: wanted.id)
+      switch wanted.verb {
+      case .cont: text.append(" cont")
+      case .keep: text.append(" keep")
       case .reset(let bytes):
         text.append(" reset ")
         text.append(bytes)
@@ -67,6 +98,8 @@ extension Offer {
         case .keep: text.append(" keep")
         }
       }
+      text.append(" ")
+      text.append(wanted.milliseconds)
     }
     return text.bytes
   }
@@ -78,22 +111,25 @@ extension Offer {
     // In every version, so that a newer dom0 can withdraw from any agent.
     if fields.count == 2 && fields.is(1, "idle") { return .message(.idle) }
     guard let id = fields.id else { return .nonsense }
-    guard version == RendezvousVersion.current, let verb = verb(fields) else {
-      return .unknown(version: version, id: id)
-    }
-    return .message(.wanted(id: id, verb))
+    guard version == RendezvousVersion.current, let verb = verb(fields),
+      let milliseconds = fields.milliseconds(fields.count - 1)
+    else { return .unknown(version: version, id: id) }
+    return .message(.wanted(Wanted(id: id, verb, milliseconds: milliseconds)))
   }
 
+  /// The last field is the time, with every verb.
   private static func verb(_ fields: MessageFields) -> Verb? {
-    if fields.count == 4, fields.is(2, "reset"), let bytes = fields.bytes(3) {
+    if fields.count == 4 && fields.is(2, "cont") { return .cont }
+    if fields.count == 4 && fields.is(2, "keep") { return .keep }
+    if fields.count == 5, fields.is(2, "reset"), let bytes = fields.bytes(3) {
       return .reset(maxBytes: bytes)
     }
-    guard fields.count >= 5, let device = fields.device(3), let bytes = fields.bytes(4) else {
+    guard fields.count >= 6, let device = fields.device(3), let bytes = fields.bytes(4) else {
       return nil
     }
-    if fields.count == 5 && fields.is(2, "save") { return .save(device, maxBytes: bytes) }
-    if fields.count == 5 && fields.is(2, "load") { return .load(device, maxBytes: bytes) }
-    guard fields.count == 6, fields.is(2, "take") else { return nil }
+    if fields.count == 6 && fields.is(2, "save") { return .save(device, maxBytes: bytes) }
+    if fields.count == 6 && fields.is(2, "load") { return .load(device, maxBytes: bytes) }
+    guard fields.count == 7, fields.is(2, "take") else { return nil }
     if fields.is(5, "paused") { return .take(device, maxBytes: bytes, .paused) }
     if fields.is(5, "pause") { return .take(device, maxBytes: bytes, .pause) }
     if fields.is(5, "keep") { return .take(device, maxBytes: bytes, .keep) }

@@ -21,6 +21,8 @@ public struct OfferMachine: Hashable, Sendable {
     case deadline
     /// The domain has died, or the carrier is gone.
     case gone
+    /// This side gives up: a signal.
+    case interrupted
   }
 
   public enum Event: Hashable, Sendable {
@@ -29,26 +31,36 @@ public struct OfferMachine: Hashable, Sendable {
     case firstDeadline
     case lastDeadline
     case gone
+    case interrupted
   }
 
-  public let id: Bytes16
-  public let verb: Verb
+  public let wanted: Wanted
   public private(set) var state = State.offered
+  /// The agent has said that it stops a guest that runs, and not yet that it goes on.
+  public private(set) var hasStoppedGuest = false
 
-  public init(id: Bytes16, verb: Verb) {
-    self.id = id
-    self.verb = verb
-  }
+  public init(_ wanted: Wanted) { self.wanted = wanted }
+
+  private var id: Bytes16 { wanted.id }
 
   /// For dom0's cell until it has ended; idle from then on.
   public var offer: Offer {
     if case .ended = state { return .idle }
-    return .wanted(id: id, verb)
+    return .wanted(wanted)
   }
 
   public var ending: Ending? {
     if case .ended(let ending) = state { return ending }
     return nil
+  }
+
+  /// It has ended, and left a guest stopped of which the agent has said nothing more: `cont` is owed
+  /// to it (section 3.1).
+  public var owesCont: Bool {
+    switch ending {
+    case nil, .answered?: false
+    default: hasStoppedGuest
+    }
   }
 
   public mutating func handle(_ event: Event) {
@@ -58,6 +70,7 @@ public struct OfferMachine: Hashable, Sendable {
     case .firstDeadline: if state == .offered { state = .ended(.silence) }
     case .lastDeadline: state = .ended(.deadline)
     case .gone: state = .ended(.gone)
+    case .interrupted: state = .ended(.interrupted)
     }
   }
 
@@ -70,8 +83,11 @@ public struct OfferMachine: Hashable, Sendable {
       guard answer.id == id else { return }
       switch answer {
       case .unsupported(_, let version): state = .ended(.unsupported(version: version))
-      case .of(_, let kind) where !kind.isFinal: state = .accepted
-      case .of(_, let kind): state = .ended(kind.fits(verb) ? .answered(kind) : .nonsense)
+      case .of(_, let kind) where !kind.isFinal:
+        state = .accepted
+        if case .progress(_, let guest) = kind { hasStoppedGuest = guest == .stopped }
+      case .of(_, let kind):
+        state = .ended(kind.fits(wanted.verb) ? .answered(kind) : .nonsense)
       }
     }
   }

@@ -1,6 +1,6 @@
 /// A moment after which nothing is waited for any more, by the monotonic clock: it stands still
 /// neither for a change of the date nor for anything that the other side does.
-public struct Deadline: Sendable, BitwiseCopyable {
+public struct Deadline: Sendable, BitwiseCopyable, Comparable {
   private let nanoseconds: UInt64
 
   /// - Parameter timeoutMilliseconds: from now on.
@@ -16,6 +16,10 @@ public struct Deadline: Sendable, BitwiseCopyable {
     let now = Syscalls.monotonicNanoseconds()
     guard nanoseconds > now else { return 0 }
     return Int32(clamping: (nanoseconds - now - 1) / 1_000_000 + 1)
+  }
+
+  public static func < (left: Deadline, right: Deadline) -> Bool {
+    left.nanoseconds < right.nanoseconds
   }
 
   public var hasPassed: Bool { remainingMilliseconds == 0 }

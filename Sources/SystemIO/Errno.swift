@@ -17,6 +17,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case linkat, unlinkat, renameat, memfdCreate, getrandom, ioctl, flock
   case lock, lease, fsopen, fsconfig, fsmount, socket, connect, send, poll, signalMask, signalfd
   case seek, inotify, dup, exec, receive
+  case socketpair, pipe, spawn, pidfd, wait, kill, readlink
 
   public var name: StaticString {
     switch self {
@@ -53,6 +54,13 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .dup: "dup2"
     case .exec: "execv"
     case .receive: "recv"
+    case .socketpair: "socketpair"
+    case .pipe: "pipe2"
+    case .spawn: "posix_spawn"
+    case .pidfd: "pidfd_open"
+    case .wait: "waitpid"
+    case .kill: "kill"
+    case .readlink: "readlink"
     }
   }
 }

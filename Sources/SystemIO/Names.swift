@@ -41,6 +41,15 @@ public enum Names {
     try Syscalls.linkat(from, to: path)
   }
 
+  /// What a symbolic link says; at most 4095 bytes.
+  public static func target(of link: SystemPath) throws(SystemError) -> SystemPath {
+    let bytes = try Syscalls.readlink(link)
+    guard let path = SystemPath(bytes: bytes) else {
+      throw SystemError(.readlink, errno: Errno.invalid)
+    }
+    return path
+  }
+
   public static func remove(_ path: SystemPath) throws(SystemError) {
     try Syscalls.unlink(path)
   }

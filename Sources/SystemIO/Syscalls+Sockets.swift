@@ -29,30 +29,34 @@ extension Syscalls {
 
   static var writable: Int16 { Int16(POLLOUT) }
 
-  /// Waits until one of two descriptors is ready (or has failed), or the time is over. Not
+  /// Waits until one of three descriptors is ready (or has failed), or the time is over. Not
   /// repeated after EINTR, because the time would have to be counted anew.
   ///
   /// - Parameters:
-  ///   - second: -1 for none; always waited for as readable.
+  ///   - second, third: -1 for none; always waited for as readable.
   ///   - timeoutMilliseconds: -1 for none.
   static func poll(
-    _ first: Int32, events: Int16, _ second: Int32, timeoutMilliseconds: Int32
-  ) throws(SystemError) -> (first: Bool, second: Bool) {
+    _ first: Int32, events: Int16, _ second: Int32, _ third: Int32 = -1,
+    timeoutMilliseconds: Int32
+  ) throws(SystemError) -> (first: Bool, second: Bool, third: Bool) {
     try inject(.poll)
     var descriptors = (
       pollfd(fd: first, events: events, revents: 0),
-      pollfd(fd: second, events: Int16(POLLIN), revents: 0)
+      pollfd(fd: second, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: third, events: Int16(POLLIN), revents: 0)
     )
     let count = unsafe withUnsafeMutableBytes(of: &descriptors) { bytes in
       unsafe CSystem.poll(
-        bytes.baseAddress!.assumingMemoryBound(to: pollfd.self), 2, timeoutMilliseconds)
+        bytes.baseAddress!.assumingMemoryBound(to: pollfd.self), 3, timeoutMilliseconds)
     }
     if count < 0 {
       let code = stubsave_errno()
       if code != EINTR { throw SystemError(.poll, errno: code) }
-      return (false, false)
+      return (false, false, false)
     }
-    return (descriptors.0.revents != 0, descriptors.1.revents != 0)
+    return (
+      descriptors.0.revents != 0, descriptors.1.revents != 0, descriptors.2.revents != 0
+    )
   }
 
   /// CLOCK_MONOTONIC.

@@ -146,6 +146,19 @@ enum Syscalls {
     precondition(count == buffer.count && count <= 256)
   }
 
+  static func readlink(_ path: SystemPath) throws(SystemError) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: 4096)
+    let count = try run(.readlink) {
+      unsafe path.withCString { path in
+        unsafe bytes.withUnsafeMutableBytes {
+          unsafe CSystem.readlink(
+            path, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count - 1)
+        }
+      }
+    }
+    return [UInt8](bytes[..<count])
+  }
+
   static func defaultIgnoredSignals() { stubsave_default_ignored_signals() }
 
   /// `number` is not closed on exec; what was open there is closed.
@@ -155,14 +168,24 @@ enum Syscalls {
 
   static func execute(_ path: SystemPath, _ arguments: [SystemPath]) throws(SystemError) {
     try inject(.exec)
+    let code = unsafe withArguments(arguments) { pointers in
+      _ = unsafe path.withCString { unsafe execv($0, pointers) }
+      return stubsave_errno()
+    }
+    throw SystemError(.exec, errno: code)
+  }
+
+  /// An argv for the time of `body`.
+  static func withArguments<R>(
+    _ arguments: [SystemPath], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> R
+  ) -> R {
     var pointers: [UnsafeMutablePointer<CChar>?] = unsafe []
     for argument in arguments {
       unsafe pointers.append(argument.withCString { unsafe strdup($0) })
     }
     unsafe pointers.append(nil)
-    _ = unsafe path.withCString { unsafe execv($0, pointers) }
-    let code = stubsave_errno()
+    let result = unsafe body(pointers)
     for index in unsafe pointers.indices { unsafe free(pointers[index]) }
-    throw SystemError(.exec, errno: code)
+    return result
   }
 }

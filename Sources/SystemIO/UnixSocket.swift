@@ -11,11 +11,18 @@ public struct UnixSocket: ~Copyable {
     descriptor = socket
   }
 
+  /// Two sockets that are connected with each other and keep packets apart.
+  public static func packetPair() throws(SystemError) -> SocketPair {
+    let (ours, theirs) = try Syscalls.packetSockets()
+    return SocketPair(
+      ours: FileDescriptor(owning: ours), theirs: FileDescriptor(owning: theirs))
+  }
+
   /// Whether an open file is a socket that keeps packets apart (SOCK_SEQPACKET).
   public static func isPacketSocket(_ number: Int32) -> Bool { Syscalls.isPacketSocket(number) }
 
   /// Takes over a socket that is connected.
-  public init(owning number: Int32) { descriptor = FileDescriptor(owning: number) }
+  public init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
 
   public var number: Int32 { descriptor.number }
 
@@ -46,12 +53,26 @@ public struct UnixSocket: ~Copyable {
   ) throws(SystemError) -> Readiness {
     while true {
       let left = deadline.remainingMilliseconds
-      let (isReady, isInterrupted) = try Syscalls.poll(
+      let (isReady, isInterrupted, _) = try Syscalls.poll(
         number, events: Int16(toWrite ? POLLOUT : POLLIN), signals ?? -1,
         timeoutMilliseconds: left)
       if isInterrupted { return .interrupted }
       if isReady { return .ready }
       if left == 0 { return .timedOut }
+    }
+  }
+
+  /// Waits until one of two can be read.
+  ///
+  /// - Returns: whether a signal has come in.
+  public static func waitForAny(
+    _ first: Int32, _ second: Int32, signals: Int32
+  ) throws(SystemError) -> Bool {
+    while true {
+      let ready = try Syscalls.poll(
+        first, events: Int16(POLLIN), second, signals, timeoutMilliseconds: -1)
+      if ready.third { return true }
+      if ready.first || ready.second { return false }
     }
   }
 
@@ -72,6 +93,9 @@ public struct UnixSocket: ~Copyable {
     }
   }
 
+  /// Nothing more is sent; the other side sees the end after what has been.
+  public borrowing func finish() { stubsave_finish_sending(descriptor.number) }
+
   /// What there is; nil if nothing is there now, 0 at the end.
   public borrowing func receive(
     into buffer: inout MutableRawSpan, from start: Int
@@ -88,4 +112,13 @@ public struct UnixSocket: ~Copyable {
       throw error
     }
   }
+}
+
+/// Both ends of a connection within this process.
+public struct SocketPair: ~Copyable {
+  public let ours: FileDescriptor
+  public let theirs: FileDescriptor
+
+  /// Hands our end over; the other is closed.
+  public consuming func takeOurs() -> FileDescriptor { ours }
 }

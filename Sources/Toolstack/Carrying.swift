@@ -30,41 +30,31 @@ struct CarryOptions {
 }
 
 extension TransferDisk {
-  /// Carries a state over a disk: one side fills it, the other takes a copy and verifies that.
+  /// A disk with a state on it, for a stubdomain to read.
   ///
   /// A disk of our own that turns out to be too small is made once more, as large as is needed.
   ///
-  /// - Parameters:
-  ///   - first: a disk that has been made for `options`.
-  ///   - state: a regular file; read from its start.
-  static func carry(
-    _ state: borrowing FileDescriptor, metadata: [UInt8], over first: consuming TransferDisk,
-    _ options: CarryOptions
-  ) throws(ToolError) -> CarriedState {
-    var disk = first
+  /// - Parameter state: a regular file; read from its start.
+  static func make(
+    holding state: borrowing FileDescriptor, metadata: [UInt8], _ options: CarryOptions
+  ) throws(ToolError) -> TransferDisk {
+    var disk = try make(options.request)
     do throws(FillError) {
       try disk.fill(state, metadata, options)
     } catch {
       guard case .write(.diskTooSmall(_, let needed)) = error, disk.canGrow,
         needed <= options.limits.maxDiskBytes
       else { throw ToolError(error, disk.path) }
-      var request = options.request
-      request.neededBytes = needed
-      // The first goes before the second comes: a given device is the same one.
-      _ = consume disk
-      disk = try make(request)
+      try disk.grow(to: needed, options.request)
       do throws(FillError) {
         try disk.fill(state, metadata, options)
       } catch {
         throw ToolError(error, disk.path)
       }
     }
-    let carried = try disk.fetch(options)
-    try disk.wipe()
-    return carried
+    return disk
   }
 
-  /// The stubdomain's side of a save, dom0's side of a restore.
   private borrowing func fill(
     _ state: borrowing FileDescriptor, _ metadata: [UInt8], _ options: CarryOptions
   ) throws(FillError) {
@@ -78,18 +68,25 @@ extension TransferDisk {
       maxStateBytes: options.limits.maxStateBytes)
   }
 
-  /// The other side: a private copy of the disk, and what it holds.
-  private borrowing func fetch(_ options: CarryOptions) throws(ToolError) -> CarriedState {
+  /// What is on it, by a look that decodes nothing.
+  borrowing func facts(_ options: CarryOptions) throws(ToolError) -> DiskFacts {
+    var reading = ReadOptions()
+    reading.limits = options.limits
+    reading.acceptedCodecs = header.allowedCodecs
+    reading.isDecoding = false
+    let verdict = Door.open(source, task: .verify, options: reading, output: .nowhere)
+    if let failure = verdict.failure { throw ToolError(failure, path) }
+    return verdict.facts
+  }
+
+  /// A private copy of what a stubdomain has written, and what it holds.
+  borrowing func fetch(_ options: CarryOptions) throws(ToolError) -> CarriedState {
     var reading = ReadOptions()
     reading.limits = options.limits
     reading.acceptedCodecs = header.allowedCodecs
     // Only to learn how long it is; what counts is the judgement on the copy.
-    reading.isDecoding = false
-    let glance = Door.open(source, task: .verify, options: reading, output: .nowhere)
-    if let failure = glance.failure { throw ToolError(failure, path) }
-    reading.isDecoding = true
+    let bytes = try facts(options).diskBytes
     let directory = options.request.spoolDirectory
-    let bytes = glance.facts.diskBytes
     let copy = try attempt(directory) { () throws(SystemError) in
       let copy = try Spool.file(bytes: bytes, in: directory)
       try source.copy(bytes: bytes, to: copy)

@@ -1,6 +1,6 @@
 import Codecs
-import QEMUMonitor
 import QEMUState
+import Rendezvous
 import SaveDisk
 import SystemIO
 import Transfer
@@ -43,27 +43,48 @@ public struct DumpReport: Sendable {
   public let metadata: [UInt8]
 }
 
-/// `dump`: a QEMU on this machine, its state over a save disk, to a file.
+/// `dump`: a QEMU's state, over a save disk that its agent fills, to a file.
 public enum Dump {
   public static func run(_ options: DumpOptions) throws(ToolError) -> DumpReport {
     // What can be refused without touching the guest is refused first.
-    var output = try Output(options.output, isForced: options.isForced, opensNow: true)
-    var signals: EndingSignals? = try attempt(options.transfer.socket) { () throws(SystemError) in
+    let output = try Output(options.output, isForced: options.isForced, opensNow: true)
+    let signals = try attempt(options.transfer.place.name) { () throws(SystemError) in
       try EndingSignals()
     }
-    let held = EndingSignals.number(of: signals)
-    var taken = try take(options, held)
+    let disk = try TransferDisk.make(options.transfer.carrying(.save).request)
+    switch options.transfer.place {
+    case .process(let program, let monitor):
+      let agent = try LocalAgent.start(program, monitor, disk, options.transfer)
+      return try run(options, to: output, over: disk, with: agent, signals)
+    case .stubdomain(let domid, let device, let xenstore):
+      let agent = try StubdomainAgent.find(domid: domid, device, xenstore)
+      return try run(options, to: output, over: disk, with: agent, signals)
+    }
+  }
+
+  private static func run<Agent: AgentPeer & ~Copyable>(
+    _ options: DumpOptions, to first: consuming Output, over disk: consuming TransferDisk,
+    with peer: consuming Agent, _ held: consuming EndingSignals
+  ) throws(ToolError) -> DumpReport {
+    var output = first
+    var agent = peer
+    var signals: EndingSignals? = held
+    let number = EndingSignals.number(of: signals)
+    let taken = try take(options, over: disk, from: &agent, number)
     // From here on nothing has to be put right, unless the guest is to stay stopped.
-    if !taken.session.isStopped { signals = nil }
+    if !taken.guestIsStopped {
+      _ = agent.end()
+      signals = nil
+    }
     do throws(ToolError) {
       try deliver(
-        taken.carried, options, to: &output, heeding: taken.session.isStopped ? held : nil)
+        taken.carried, options, to: &output, heeding: taken.guestIsStopped ? number : nil)
     } catch {
-      throw taken.session.resume(after: error)
+      throw taken.guestIsStopped ? agent.giveUp(after: error, guestIsStopped: true) : error
     }
-    if taken.session.isStopped {
+    if taken.guestIsStopped {
+      try keepStopped(&agent, options)
       // A signal that comes now is too late: who waits for the guest's end must see success.
-      taken.session.keepStopped()
       signals.take()?.settle()
     }
     return DumpReport(
@@ -71,30 +92,78 @@ public enum Dump {
       digest: taken.carried.digest, metadata: taken.carried.metadata)
   }
 
-  private struct Taken: ~Copyable {
-    var session: QEMUSession
-    let carried: CarriedState
+  /// Success is only what the agent has confirmed: a guest that goes on after its state has been
+  /// taken for good would be there twice.
+  private static func keepStopped<Agent: AgentPeer & ~Copyable>(
+    _ agent: inout Agent, _ options: DumpOptions
+  ) throws(ToolError) {
+    if agent.say(.keep) {
+      _ = agent.end()
+      return
+    }
+    let error = ToolError(.stubdomainFailed, options.output) {
+      $0.append("is complete, but the agent did not confirm that the guest stays stopped; ")
+      $0.append("it has been told to go on")
+    }
+    throw agent.giveUp(after: error, guestIsStopped: true)
   }
 
-  /// The state, from QEMU over the disk; the disk is gone, and what was on a given one too.
-  private static func take(_ options: DumpOptions, _ held: Int32?) throws(ToolError) -> Taken {
-    let maxStateBytes = options.transfer.maxStateBytes
+  private struct Taken: ~Copyable {
+    let carried: CarriedState
+    /// By the agent; it stays so unless something fails.
+    let guestIsStopped: Bool
+  }
+
+  /// The state, over the disk; that is gone then, and what was on a given one too.
+  private static func take<Agent: AgentPeer & ~Copyable>(
+    _ options: DumpOptions, over first: consuming TransferDisk, from agent: inout Agent,
+    _ signals: Int32?
+  ) throws(ToolError) -> Taken {
+    var disk = first
     let carrying = options.transfer.carrying(.save)
-    let disk = try TransferDisk.make(carrying.request)
-    let sink = try attempt(options.transfer.socket) { () throws(SystemError) in
-      try BoundedFile.bestEffort(maxBytes: maxStateBytes)
+    let wish: GuestWish = options.pauses ? (options.keepsPaused ? .keep : .pause) : .paused
+    var hasGrown = false
+    while true {
+      let machine = agent.offer(
+        Wanted(
+          id: disk.header.transferID,
+          .take(agent.name(of: disk), maxBytes: options.transfer.maxStateBytes, wish),
+          milliseconds: options.transfer.timeoutMilliseconds), signals: signals)
+      switch machine.ending {
+      case .answered(.committed(_, let guest))?:
+        let carried = try fetch(&disk, carrying, guest, &agent)
+        return Taken(carried: carried, guestIsStopped: guest == .stopped)
+      case .answered(.failed(_, let needed, _, .small))?
+      where !hasGrown && disk.canGrow && needed > disk.header.capacityBytes
+        && needed <= carrying.limits.maxDiskBytes:
+        hasGrown = true
+        agent.idle()
+        do throws(ToolError) {
+          try disk.grow(to: needed, carrying.request)
+        } catch {
+          throw agent.giveUp(after: error, guestIsStopped: false)
+        }
+      default:
+        let facts = EndingFacts(
+          place: options.transfer.place.name, disk: disk.path,
+          maxStateBytes: options.transfer.maxStateBytes,
+          timeoutMilliseconds: options.transfer.timeoutMilliseconds)
+        throw agent.giveUp(machine, facts)
+      }
     }
-    var session = try options.transfer.session(heeding: held)
+  }
+
+  /// Everything from the disk, which is not looked at any more then.
+  private static func fetch<Agent: AgentPeer & ~Copyable>(
+    _ disk: inout TransferDisk, _ carrying: CarryOptions, _ guest: GuestState,
+    _ agent: inout Agent
+  ) throws(ToolError) -> CarriedState {
     do throws(ToolError) {
-      try session.quiesce(isAllowed: options.pauses)
-      let metadata = try session.metadata()
-      try session.save(into: sink, maxBytes: maxStateBytes)
-      if !options.keepsPaused { try session.resume() }
-      let carried = try TransferDisk.carry(
-        sink.reader, metadata: metadata, over: disk, carrying)
-      return Taken(session: session, carried: carried)
+      let carried = try disk.fetch(carrying)
+      try disk.wipe()
+      return carried
     } catch {
-      throw session.resume(after: error)
+      throw agent.giveUp(after: error, guestIsStopped: guest == .stopped)
     }
   }
 

@@ -23,8 +23,10 @@ struct GivenDevice: ~Copyable {
 
   /// Opens it, and keeps others out by O_EXCL and locks. Of those who have it open and use neither
   /// nothing is known.
-  init(_ path: SystemPath) throws(ToolError) {
-    let device = try GivenDevice.open(path)
+  ///
+  /// - Parameter isShared: a stubdomain has it already, through blkback, which holds it exclusively.
+  init(_ path: SystemPath, isShared: Bool = false) throws(ToolError) {
+    let device = try GivenDevice.open(path, isShared: isShared)
     let facts = try attempt(path) { () throws(SystemError) in try device.blockDevice() }
     if facts.isReadOnly {
       throw ToolError(.permission, path) { $0.append("the device is read-only") }
@@ -43,9 +45,12 @@ struct GivenDevice: ~Copyable {
     descriptor = device
   }
 
-  private static func open(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
+  private static func open(
+    _ path: SystemPath, isShared: Bool
+  ) throws(ToolError) -> FileDescriptor {
     do throws(SystemError) {
-      return try FileDescriptor.open(path, .readWriteDirectExclusive)
+      return try FileDescriptor.open(
+        path, isShared ? .readWriteDirect : .readWriteDirectExclusive)
     } catch {
       throw refusal(error, path)
     }

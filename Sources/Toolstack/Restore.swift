@@ -1,6 +1,6 @@
 import Codecs
-import QEMUMonitor
 import QEMUState
+import Rendezvous
 import SaveDisk
 import SystemIO
 import Transfer
@@ -31,47 +31,56 @@ public struct RestoreReport: Sendable {
   public let warnings: [PlainText]
 }
 
-/// `restore`: a state file, its state over a save disk, into a QEMU on this machine.
+/// `restore`: a state file, over a save disk that the agent verifies, into a QEMU.
 public enum Restore {
   public static func run(_ options: RestoreOptions) throws(ToolError) -> RestoreReport {
     let given = try GivenState.open(options)
     // Held until the disk is gone, so that nothing of the guest stays on a given one.
-    let signals = try attempt(options.transfer.socket) { () throws(SystemError) in
+    let signals = try attempt(options.transfer.place.name) { () throws(SystemError) in
       try EndingSignals()
     }
-    return try restore(given, options, signals.number)
+    let disk = try TransferDisk.make(
+      holding: given.file, metadata: given.metadata, options.transfer.carrying(.restore))
+    switch options.transfer.place {
+    case .process(let program, let monitor):
+      let agent = try LocalAgent.start(program, monitor, disk, options.transfer)
+      return try run(options, given, over: disk, with: agent, signals.number)
+    case .stubdomain(let domid, let device, let xenstore):
+      let agent = try StubdomainAgent.find(domid: domid, device, xenstore)
+      return try run(options, given, over: disk, with: agent, signals.number)
+    }
   }
 
-  private static func restore(
-    _ given: borrowing GivenState, _ options: RestoreOptions, _ signals: Int32
+  private static func run<Agent: AgentPeer & ~Copyable>(
+    _ options: RestoreOptions, _ given: borrowing GivenState, over filled: consuming TransferDisk,
+    with peer: consuming Agent, _ signals: Int32
   ) throws(ToolError) -> RestoreReport {
-    let carrying = options.transfer.carrying(.restore)
-    let disk = try TransferDisk.make(carrying.request)
-    var session = try options.transfer.session(heeding: signals)
-    try session.requireIncoming()
-    var warnings = given.warnings
-    let metadata = try session.metadata()
-    if !given.metadata.isEmpty && given.metadata != metadata {
-      warnings.append(difference(saved: given.metadata, here: metadata))
+    var disk = filled
+    var agent = peer
+    let facts: DiskFacts
+    do throws(ToolError) {
+      facts = try disk.facts(options.transfer.carrying(.restore))
+    } catch {
+      throw agent.giveUp(after: error, guestIsStopped: false)
     }
-    let carried = try TransferDisk.carry(
-      given.file, metadata: given.metadata, over: disk, carrying)
-    let state = try attempt(options.input) { () throws(SystemError) in try carried.state.file() }
-    try session.load(state)
+    let machine = agent.offer(
+      Wanted(
+        id: disk.header.transferID,
+        .load(agent.name(of: disk), maxBytes: options.transfer.maxStateBytes),
+        milliseconds: options.transfer.timeoutMilliseconds), signals: signals)
+    guard case .answered(.loaded)? = machine.ending else {
+      throw agent.giveUp(
+        machine,
+        EndingFacts(
+          place: options.transfer.place.name, disk: disk.path,
+          maxStateBytes: options.transfer.maxStateBytes,
+          timeoutMilliseconds: options.transfer.timeoutMilliseconds))
+    }
+    let warnings = given.warnings + agent.end()
+    try disk.wipe()
+    let state = facts.summary(of: .qemu)
     return RestoreReport(
-      format: given.format, stateBytes: carried.state.bytes, diskBytes: carried.diskBytes,
-      digest: carried.digest, metadata: given.metadata, warnings: warnings)
-  }
-
-  private static func difference(saved: [UInt8], here: [UInt8]) -> PlainText {
-    func line(_ bytes: [UInt8]) -> [UInt8] {
-      bytes.split(separator: UInt8(ascii: "\n")).joined(separator: ", ".utf8).map { $0 }
-    }
-    var text = PlainText()
-    text.append("the state was saved by another QEMU or machine: ")
-    text.append(escaping: line(saved), maxBytes: 512)
-    text.append("; this one is ")
-    text.append(escaping: line(here), maxBytes: 512)
-    return text
+      format: given.format, stateBytes: state?.rawBytes ?? 0, diskBytes: facts.diskBytes,
+      digest: state?.digest ?? .zero, metadata: given.metadata, warnings: warnings)
   }
 }

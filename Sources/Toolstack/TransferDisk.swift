@@ -9,7 +9,7 @@ import Transfer
 struct TransferDisk: ~Copyable {
   /// For messages.
   let path: SystemPath
-  let header: DiskHeader
+  private(set) var header: DiskHeader
   /// What the stubdomain's side writes to or reads from.
   let device: FileDescriptor
   /// dom0's own way to the bytes.
@@ -24,6 +24,8 @@ struct TransferDisk: ~Copyable {
     /// A device or allocated file that the user has named; nil for a disk of our own.
     var path: SystemPath?
     var options = HeaderOptions()
+    /// It is attached to a stubdomain already: allocated, and not to be had for us alone.
+    var isAttached = false
     /// Of a disk of our own, or on an unused device; nil is what suits most states.
     var neededBytes: UInt64?
     /// For a disk of our own that is too large for memory.
@@ -71,13 +73,18 @@ struct TransferDisk: ~Copyable {
   private static func onDevice(
     _ path: SystemPath, _ request: Request
   ) throws(ToolError) -> TransferDisk {
-    let given = try GivenDevice(path)
+    let given = try GivenDevice(path, isShared: request.isAttached)
     let device = FileDescriptor(borrowing: given.descriptor.number)
     let (allocated, _) = try allocatedHeader(on: given.descriptor, path, request)
     if let allocated {
       return TransferDisk(
         path: path, header: allocated, device: device, kept: nil, given: given,
         wipesDevice: false)
+    }
+    if request.isAttached {
+      throw ToolError(.wouldDestroy, path) {
+        $0.append("is no empty save disk; `stubsave allocate` makes one, before it is attached")
+      }
     }
     try given.requireUnused(isForced: false)
     let capacity =
@@ -138,11 +145,36 @@ struct TransferDisk: ~Copyable {
     }
   }
 
-  /// Whether another disk can be made in its place that is larger.
-  var canGrow: Bool {
+  /// A loop device of our own, which the other side opens by its name, as it would in a stubdomain.
+  var isOpenedByName: Bool {
     switch kept {
     case .some: true
-    case .none: wipesDevice
+    case .none: false
+    }
+  }
+
+  /// Whether a larger disk can be made in its place.
+  var canGrow: Bool { isOpenedByName || wipesDevice }
+
+  /// Makes it anew, empty and with so many bytes; a given device stays the one that it is.
+  mutating func grow(to neededBytes: UInt64, _ request: Request) throws(ToolError) {
+    precondition(canGrow)
+    if let again = try reallocate(neededBytes, request.options) {
+      header = again
+    } else {
+      var larger = request
+      larger.neededBytes = neededBytes
+      self = try TransferDisk.own(larger)
+    }
+  }
+
+  /// Nil if it is no given device.
+  private borrowing func reallocate(
+    _ bytes: UInt64, _ options: HeaderOptions
+  ) throws(ToolError) -> DiskHeader? {
+    switch given {
+    case .some(let given): try given.allocate(options, capacityBytes: bytes)
+    case .none: nil
     }
   }
 

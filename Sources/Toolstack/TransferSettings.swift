@@ -1,11 +1,27 @@
 import Codecs
+import Rendezvous
 import SaveDisk
 import SystemIO
 
+/// Where the agent is that has the QEMU.
+public enum AgentPlace: Sendable {
+  /// A process of our own on this machine, beside a QEMU on this machine.
+  case process(agent: SystemPath, monitor: SystemPath)
+  /// A stubdomain, to which the disk is attached already, as `device`.
+  case stubdomain(domid: UInt32, device: DeviceName, xenstore: SystemPath)
+
+  /// For messages.
+  var name: SystemPath {
+    switch self {
+    case .process(_, let monitor): monitor
+    case .stubdomain(let domid, _, _): SystemPath(word: "domain ", number: UInt64(domid))
+    }
+  }
+}
+
 /// What `dump` and `restore` are told alike.
 public struct TransferSettings: Sendable {
-  /// QEMU's monitor.
-  public var socket: SystemPath
+  public var place: AgentPlace
   /// A device or allocated file to go over; nil is a disk of our own.
   public var disk: SystemPath?
   /// For what does not fit into memory.
@@ -14,11 +30,11 @@ public struct TransferSettings: Sendable {
   /// For a header of our own; direction and limit are set here.
   public var header = HeaderOptions()
   public var maxStateBytes = ReaderLimits.defaultStateBytes
-  /// For everything that QEMU does.
+  /// For everything that the agent and QEMU do; at most `Wanted.maxMilliseconds`.
   public var timeoutMilliseconds: UInt64 = 60_000
 
-  public init(socket: SystemPath, spoolDirectory: SystemPath) {
-    self.socket = socket
+  public init(_ place: AgentPlace, spoolDirectory: SystemPath) {
+    self.place = place
     self.spoolDirectory = spoolDirectory
   }
 
@@ -26,14 +42,10 @@ public struct TransferSettings: Sendable {
     var request = TransferDisk.Request(path: disk, spoolDirectory: spoolDirectory)
     request.options = header
     request.options.direction = direction
+    request.options.allowedCodecs = setting.admitted
+    if case .stubdomain = place { request.isAttached = true }
     var options = CarryOptions(request: request, setting: setting, maxStateBytes: maxStateBytes)
     options.request.options.maxRawBytes = options.limits.maxStateBytes
     return options
-  }
-
-  /// Connects to QEMU; the time that it has begins.
-  func session(heeding signals: Int32?) throws(ToolError) -> QEMUSession {
-    try QEMUSession(
-      socket, deadline: Deadline(timeoutMilliseconds: timeoutMilliseconds), signals: signals)
   }
 }

@@ -127,6 +127,13 @@ public struct XenstoreConnection: ~Copyable {
     _ = try request(XenstoreWire.Kind.transactionEnd, word, transaction)
   }
 
+  /// Whether a domain is there, and has not ended. For dom0.
+  public mutating func isIntroduced(domid: UInt32) throws(XenstoreError) -> Bool {
+    let reply = try request(
+      XenstoreWire.Kind.isDomainIntroduced, Self.decimal(UInt64(domid)) + [0], 0)
+    return reply.first == UInt8(ascii: "T")
+  }
+
   // MARK: Events
 
   /// The token of a watch that has fired; nil if none has. Does not wait.
@@ -140,6 +147,17 @@ public struct XenstoreConnection: ~Copyable {
       if message.header.kind == XenstoreWire.Kind.watchEvent { try note(message.payload) }
     }
     return events.removeFirst()
+  }
+
+  /// The tokens of watches that have fired, so many at once that who writes in a loop keeps nobody
+  /// here. Does not wait.
+  public mutating func takeEvents() throws(XenstoreError) -> [UInt32] {
+    var tokens: [UInt32] = []
+    for _ in 0...Self.maxEvents {
+      guard let token = try nextEvent() else { break }
+      if !tokens.contains(token) { tokens.append(token) }
+    }
+    return tokens
   }
 
   private mutating func note(_ payload: [UInt8]) throws(XenstoreError) {

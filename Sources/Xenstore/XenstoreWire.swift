@@ -22,6 +22,7 @@ enum XenstoreWire {
     static let setPermissions: UInt32 = 14
     static let watchEvent: UInt32 = 15
     static let error: UInt32 = 16
+    static let isDomainIntroduced: UInt32 = 17
   }
 
   struct Header: Equatable {

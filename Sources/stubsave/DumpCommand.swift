@@ -42,7 +42,7 @@ struct DumpCommand: ParsableCommand {
     SignalsAsErrors.ofPipes()
     try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
       let target = try StateTarget.path(output?.path, json: report.json)
-      var options = DumpOptions(transfer.settings, output: target)
+      var options = DumpOptions(try transfer.settings(), output: target)
       options.format = format
       options.isForced = force
       options.pauses = pause

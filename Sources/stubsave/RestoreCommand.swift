@@ -35,7 +35,7 @@ struct RestoreCommand: ParsableCommand {
         }
       }
       let source = input?.path ?? SystemPath(word: "-")
-      var options = RestoreOptions(transfer.settings, input: source)
+      var options = RestoreOptions(try transfer.settings(), input: source)
       options.requiresTrailer = requireTrailer
       let restored = try Restore.run(options)
       for warning in restored.warnings { Console.warn(source, warning) }

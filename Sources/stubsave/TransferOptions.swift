@@ -1,5 +1,6 @@
 import ArgumentParser
 import Codecs
+import Rendezvous
 import SaveDisk
 import SystemIO
 import Toolstack
@@ -7,10 +8,30 @@ import Transfer
 
 /// Options of the commands that carry a state between a QEMU and a file.
 struct TransferOptions: ParsableArguments {
+  @Argument(
+    help: ArgumentHelp(
+      "The stubdomain with the QEMU and the agent, to which --disk is attached already.",
+      valueName: "domid"))
+  var domid: Domid?
+
   @Option(
     help: ArgumentHelp(
-      "The monitor (QMP) of a QEMU on this machine, a Unix socket.", valueName: "socket"))
-  var qmp: PathArgument
+      "The monitor (QMP) of a QEMU on this machine, a Unix socket; the agent is started beside it.",
+      valueName: "socket"))
+  var qmp: PathArgument?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --qmp: stubsave-agent, if it is not beside this program or in ../lib/stubsave.",
+      valueName: "program"))
+  var agent: PathArgument?
+
+  @Option(
+    help: ArgumentHelp("With a domid: the name of --disk there, such as xvdz.", valueName: "device"))
+  var attached: DeviceArgument?
+
+  @Option(help: ArgumentHelp("With a domid: the socket of dom0's xenstored.", valueName: "socket"))
+  var xenstore: PathArgument?
 
   @Option(
     help: ArgumentHelp(
@@ -25,23 +46,75 @@ struct TransferOptions: ParsableArguments {
   var maxState = ByteCount(bytes: ReaderLimits.defaultStateBytes)
 
   @Option(
-    help: ArgumentHelp("How long QEMU may take, before it is given up.", valueName: "seconds"))
+    help: ArgumentHelp(
+      "How long the agent and QEMU may take, before they are given up; at most 3600.",
+      valueName: "seconds"))
   var timeout = Seconds(milliseconds: 60_000)
 
   @OptionGroup var newHeader: NewHeaderOptions
 
   func validate() throws {
     guard maxState.bytes > 0 else { throw ValidationError("--max-state must be more than 0.") }
+    guard (qmp == nil) != (domid == nil) else {
+      throw ValidationError("Either --qmp or a domid says where the QEMU is.")
+    }
+    if domid == nil {
+      guard attached == nil && xenstore == nil else {
+        throw ValidationError("--attached and --xenstore need a domid.")
+      }
+    } else {
+      guard agent == nil else { throw ValidationError("--agent needs --qmp.") }
+      guard attached != nil && disk != nil else {
+        throw ValidationError(
+          "With a domid, --disk names the disk here and --attached its name in the stubdomain.")
+      }
+    }
   }
 
-  var settings: TransferSettings {
-    var settings = TransferSettings(socket: qmp.path, spoolDirectory: SpoolDirectory.path)
+  func settings() throws(ToolError) -> TransferSettings {
+    var settings = TransferSettings(try place(), spoolDirectory: SpoolDirectory.path)
     settings.disk = disk?.path
     settings.setting = codec
     settings.header.chunkBytes = UInt32(newHeader.chunkSize.bytes)
     settings.maxStateBytes = maxState.bytes
     settings.timeoutMilliseconds = timeout.milliseconds
     return settings
+  }
+
+  private func place() throws(ToolError) -> AgentPlace {
+    if let domid, let attached {
+      return .stubdomain(
+        domid: domid.number, device: attached.name,
+        xenstore: xenstore?.path ?? SystemPath(word: "/run/xenstored/socket"))
+    }
+    guard let qmp else { preconditionFailure("validated") }
+    if let agent { return .process(agent: agent.path, monitor: qmp.path) }
+    return .process(agent: try AgentProgram.find(), monitor: qmp.path)
+  }
+}
+
+/// A domain other than dom0 on the command line.
+struct Domid: ExpressibleByArgument {
+  let number: UInt32
+
+  /// DOMID_FIRST_RESERVED, the first that is no domain's (xen/include/public/xen.h).
+  private static let firstReserved: UInt32 = 0x7FF0
+
+  init?(argument: String) {
+    guard let number = UInt32(argument), number > 0, number < Domid.firstReserved else {
+      return nil
+    }
+    self.number = number
+  }
+}
+
+/// A block device of a stubdomain on the command line, without /dev/.
+struct DeviceArgument: ExpressibleByArgument {
+  let name: DeviceName
+
+  init?(argument: String) {
+    guard let name = DeviceName([UInt8](argument.utf8)) else { return nil }
+    self.name = name
   }
 }
 
@@ -53,7 +126,7 @@ struct Seconds: ExpressibleByArgument {
 
   init?(argument: String) {
     let isPlain = argument.utf8.allSatisfy { $0 == 0x2E || ($0 >= 0x30 && $0 <= 0x39) }
-    guard isPlain, let seconds = Double(argument), seconds > 0, seconds <= 1_000_000 else {
+    guard isPlain, let seconds = Double(argument), seconds > 0, seconds <= 3600 else {
       return nil
     }
     milliseconds = max(UInt64(seconds * 1000), 1)

@@ -27,10 +27,11 @@ import Testing
     "BlockProbe": ["CBlkid", "SaveDisk", "SystemIO"],
     "QEMUState": ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
     "Toolstack": [
-      "Transfer", "QEMUMonitor", "QEMUState", "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
+      "Transfer", "Rendezvous", "Xenstore", "QEMUState", "BlockProbe", "SaveDisk", "Codecs",
+      "SystemIO",
     ],
     "stubsave": [
-      "CProgram", "Toolstack", "Transfer", "QEMUMonitor", "QEMUState", "SaveDisk", "Codecs",
+      "CProgram", "Toolstack", "Transfer", "Rendezvous", "QEMUState", "SaveDisk", "Codecs",
       "SystemIO",
     ],
     "stubsave-bench": ["Transfer", "QEMUMonitor", "SaveDisk", "Codecs", "SystemIO"],

@@ -1,12 +1,14 @@
 #!/usr/bin/python3
-"""Let each system call of stubsave dump and restore fail, one at a time, in the shipped program.
+"""Let each system call of stubsave dump and restore fail, one at a time, in the shipped programs:
+those of stubsave, and those of the agent that it starts.
 
 strace makes the Nth use of a call fail, for every call of a clean run, and N = 1, 2, 3 and so on
 until the program ends without having made so many; then SIGTERM or SIGKILL comes there. Each time
   1. stubsave ends, with 0 and exactly the right result, or else with a message or by the signal;
   2. an output is there only if it is exactly right; nothing else is left, and no loop device;
-  3. a guest that stubsave has stopped goes on, but for SIGKILL and a failure to send `cont`.
-What fails before stubsave's own code begins is counted apart: there the loader may end it.
+  3. a guest that was stopped goes on, also after SIGKILL of one of the two, unless `cont` could not
+     be sent; and stays so after success if that was wanted.
+What fails before the program's own code begins is counted apart: there libc may end it.
 
 `Score` serves the other test programs here, too.
 """
@@ -36,6 +38,7 @@ KINDS = {  # arguments, the guest's status
     "dump": (["dump", "-o", "out"], "paused"),
     "dump to stdout": (["dump", "-o", "-"], "paused"),
     "dump --pause": (["dump", "-o", "out", "--pause"], "running"),
+    "dump --keep-paused": (["dump", "-o", "out", "--pause", "--keep-paused"], "running"),
     "restore": (["restore", "-i", "in"], "inmigrate"),
 }
 # What cannot fail; what only gives memory back or ends; brk, after which malloc takes mmap.
@@ -54,7 +57,13 @@ ERRORS = {  # None: every call of a clean run
 MOST_SECONDS = 15  # the timeout, the same again for `cont`, and a busy machine
 BEGIN = re.compile(r'newfstatat\(0, ""')  # the first call that stubsave's own code makes
 OURS = re.compile(r"/memfd:|/#\d+ \(deleted\)|/stubsave-(disks|hostile|inject)-")
-CALL = re.compile(r"^\d+ +(\w+)\(", re.MULTILINE)
+CALL = re.compile(r"^(\w+)\(", re.MULTILINE)
+SIDES = "stubsave", "agent"
+# The agent under strace; one that is started after it is as it should be.
+WRAPPER = '''#!/bin/sh
+mkdir {mark} 2>/dev/null || exec {agent} "$@"
+exec {strace} {agent} "$@"
+'''
 
 
 def attached() -> set[str]:
@@ -103,15 +112,16 @@ class Score:
 
 
 class Point(NamedTuple):
-    """Which use of which call fails, and how."""
+    """Which use of which call fails, of which program, and how."""
 
+    side: str
     kind: str
     error: str
     call: str
     number: int
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.call} number {self.number}: {self.error}"
+        return f"{self.side}: {self.kind}: {self.call} number {self.number}: {self.error}"
 
 
 class Trials(Score):
@@ -121,15 +131,18 @@ class Trials(Score):
         super().__init__()
         self._lists = lists
         self._stubsave, self._directory, self._input = Path(stubsave).resolve(), directory, STATE
-        self._table, self._writing = dict[tuple[str, str], Counter[str]](), threading.Lock()
-        self._input = self._run(Point("dump", "", "", 0))[2]
-        logs = {kind: self._run(Point(kind, "", "", 0))[3] for kind in KINDS}
-        self.calls = {kind: Counter(CALL.findall(log)) for kind, log in logs.items()}
-        for kind, calls in self.calls.items():
-            self.check(f"{kind}: a small state starts no thread",
-                       not any(calls[call] for call in ("clone", "clone3", "fork", "vfork")))
-        self._begun = {kind: Counter(CALL.findall(BEGIN.split(log, 1)[0]))
-                       for kind, log in logs.items()}
+        self._agent = self._stubsave.parent / "stubsave-agent"
+        self._table, self._writing = dict[tuple[str, str, str], Counter[str]](), threading.Lock()
+        self._input = self._run(Point("stubsave", "dump", "", "", 0))[2]
+        logs = {(side, kind): self._run(Point(side, kind, "", "", 0))[3]
+                for side in SIDES for kind in KINDS}
+        self.calls = {which: Counter(CALL.findall(log)) for which, log in logs.items()}
+        for (side, kind), calls in self.calls.items():
+            started = sum(calls[call] for call in ("clone", "clone3", "fork", "vfork"))
+            self.check(f"{side}: {kind}: {started} threads or processes are started",
+                       started == (side == "stubsave"))
+        self._begun = {which: Counter(CALL.findall(BEGIN.split(log, 1)[0]))
+                       for which, log in logs.items()}
 
     def _run(self, point: Point) -> tuple[Fake, Ended, bytes, str]:
         """One run: the fake, how it ended, what was put out, and strace's log."""
@@ -140,15 +153,24 @@ class Trials(Score):
             place, log = Path(name) / "work", Path(name) / "log"
             place.mkdir()
             (place / "in").write_bytes(self._input)
+            strace = ["strace", "-qq", "-s", "200", "-o", str(log), *inject * bool(point.call)]
+            command = [str(self._stubsave), *arguments]
+            if point.side == "agent":
+                wrapper = Path(name) / "agent"
+                wrapper.write_text(WRAPPER.format(mark=Path(name) / "mark", agent=self._agent,
+                                                  strace=" ".join(strace)))
+                wrapper.chmod(0o755)
+                command += ["--agent", str(wrapper)]
+            else:
+                command = strace + command
             with Fake(Path(name), STATE, status) as fake:
-                running = Running("strace", "-f", "-qq", "-s", "200", "-o", log, *inject * bool(
-                    point.call), self._stubsave, *arguments, "--qmp", fake.path, "--timeout", "5",
-                    cwd=place, process_group=0)
+                running = Running(*command, "--qmp", fake.path, "--timeout", "5",
+                                  cwd=place, process_group=0)
                 ended = running.end(MOST_SECONDS)
                 if ended.seconds > MOST_SECONDS:
                     with suppress(ProcessLookupError):  # the group that was made just here
                         os.killpg(running.process.pid, 9)
-            text = log.read_text(errors="replace")
+            text = log.read_text(errors="replace") if log.exists() else ""
             names = set(os.listdir(place))
             output = (place / "out").read_bytes() if "out" in names else ended.output
         self._judge(point, fake, ended, output, text, names)
@@ -167,46 +189,50 @@ class Trials(Score):
             # Of what goes to a pipe nothing can be taken back, once it is under way. But nothing
             # other than the writing itself can still fail then.
             is_under_way = "out" not in names and STATE.startswith(output[:len(STATE)]) and (
-                ended.code < 0 or ended.code > 0 and " write(1, " in failed)
+                ended.code < 0 or ended.code > 0 and "write(1, " in failed)
             fault = trailer_fault(output, STATE)
             self.check(f"{said}: {len(output)} bytes of output: {fault}", not fault or is_under_way)
         if not is_early:
             self.check(f"{said}: {ended.messages_fault}", not ended.messages_fault)
-            self.check(f"{said}: it crashed",
-                       ended.code >= 0 or ended.code == SIGNALS.get(point.error))
-        if "stop" in fake.commands and '"cont' not in failed and point.error != "signal=KILL":
-            self.check(f"{said}: the guest has been left stopped", fake.status == "running")
+            self.check(f"{said}: it crashed", ended.code >= 0 or (
+                point.side == "stubsave" and ended.code == SIGNALS.get(point.error)))
+        if "stop" in fake.commands and '"cont' not in failed:
+            is_kept = "--keep-paused" in point.kind and ended.code == 0
+            # Killed at the very end, after all was said: as after success.
+            may_be_kept = "--keep-paused" in point.kind and point.error in SIGNALS
+            self.check(f"{said}: the guest is {fake.status}",
+                       (fake.status == "running") is not is_kept or may_be_kept and "out" in names)
         self.check(f"{said}: the connection is still there",
                    fake.over.is_set() or "greeting" not in fake.points)
         if failed or point.error in SIGNALS:
             if self._lists:
                 print(f"{'loader' if is_early else 'main'}: {said}")
             with self._writing:
-                row = self._table.setdefault((point.kind, point.error), Counter())
+                row = self._table.setdefault((point.side, point.kind, point.error), Counter())
                 row["loader"] += is_early
                 row[f"{ended.code}"] += not is_early
 
-    def exhaust(self, kind: str, error: str, call: str) -> None:
+    def exhaust(self, side: str, kind: str, error: str, call: str) -> None:
         """Let the first use fail, then the second, until there are no more.
 
-        With EIO also what the loader does, which makes no difference between errors."""
-        first = 1 if error == "error=EIO" else self._begun[kind][call] + 1
+        With EIO also what libc does before, which makes no difference between errors."""
+        first = 1 if error == "error=EIO" else self._begun[side, kind][call] + 1
         for number in itertools.count(first):
             # strace does not mark a signal; then the number of calls of a clean run counts.
-            if error in SIGNALS and number > self.calls[kind][call]:
+            if error in SIGNALS and number > self.calls[side, kind][call]:
                 return
-            log = self._run(Point(kind, error, call, number))[3]
+            log = self._run(Point(side, kind, error, call, number))[3]
             if error not in SIGNALS and "(INJECTED)" not in log:
                 return
 
     def finish(self) -> int:
         """The table, and the score."""
-        print(f"{'':24}{'failures':>9}{'loader':>8}  exit codes")
-        for (kind, error), row in sorted(self._table.items()):
+        print(f"{'':36}{'failures':>9}{'loader':>8}  exit codes")
+        for (side, kind, error), row in sorted(self._table.items()):
             codes = {int(code): count for code, count in row.items() if code != "loader" and count}
             text = ", ".join(f"{code}: {count}" for code, count in sorted(codes.items()))
-            name = f"{kind}, {error.partition('=')[2]}"
-            print(f"{name:24}{row.total():9}{row['loader']:8}  {text}")
+            name = f"{side}: {kind}, {error.partition('=')[2]}"
+            print(f"{name:36}{row.total():9}{row['loader']:8}  {text}")
         return super().finish()
 
 
@@ -218,11 +244,13 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="at a time (default: 2)")
     parser.add_argument("--list", action="store_true", help="every failure")
     options = parser.parse_args()
-    prepare((options.stubsave, "make build"), ("strace", "apt package strace"))
+    agent = str(Path(options.stubsave).resolve().parent / "stubsave-agent")
+    prepare((options.stubsave, "make build"), (agent, "make build"),
+            ("strace", "apt package strace"))
     with tempfile.TemporaryDirectory(prefix="stubsave-inject-") as directory:
         trials = Trials(options.stubsave, Path(directory), options.list)
-        todo = [(kind, error, call) for error, some in ERRORS.items() for kind in KINDS
-                for call in sorted(set(trials.calls[kind]) - NEVER)
+        todo = [(side, kind, error, call) for error, some in ERRORS.items() for side in SIDES
+                for kind in KINDS for call in sorted(set(trials.calls[side, kind]) - NEVER)
                 if some is None or call in some]
         with ThreadPoolExecutor(options.jobs) as pool:
             try:

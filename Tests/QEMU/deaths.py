@@ -1,4 +1,4 @@
-"""A QEMU that is killed, crashes or falls silent while it is dumped, and a stubsave that is killed.
+"""A QEMU that is killed, crashes or falls silent while it is dumped; a stubsave or agent that is killed.
 
 Used by roundtrip.py, on one machine. A relay between the two stops or kills one of them at a
 command, so that it is in the middle for certain. Each time the exit code must be right, no file may
@@ -47,7 +47,7 @@ def loop_devices(directory: Path) -> set[str]:
 
 @asynccontextmanager
 async def relay(lab: Lab, qmp: str, before: Callable[[str, int], None]) -> AsyncIterator[str]:
-    """The path of a socket that passes one connection on to QEMU's, descriptors too.
+    """The path of a socket that passes connections on to QEMU's, one at a time, descriptors too.
 
     `before` gets the name of each command just before it is passed on, first that of the
     connection, and the process id of the other end.
@@ -74,7 +74,11 @@ async def relay(lab: Lab, qmp: str, before: Callable[[str, int], None]) -> Async
                     os.close(descriptor)
 
     async def serve(listener: socket.socket) -> None:
-        client, _ = await loop.sock_accept(listener)
+        while True:
+            client, _ = await loop.sock_accept(listener)
+            await converse(client)
+
+    async def converse(client: socket.socket) -> None:
         credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         pid, _, _ = struct.unpack("3i", credentials)
         with client, socket.socket(socket.AF_UNIX) as server:
@@ -100,13 +104,19 @@ async def relay(lab: Lab, qmp: str, before: Callable[[str, int], None]) -> Async
                 await task
 
 
-def signalling(number: int) -> Callable[[str, int], None]:
-    """For a relay: the other end gets that signal when it tells QEMU to save."""
+def signalling(number: int, to_agent: bool) -> Callable[[str, int], None]:
+    """For a relay: the agent, which is the other end, or the stubsave that has started it, gets
+    that signal when QEMU is told to save."""
     def before(command: str, pid: int) -> None:
         if command == SAVE:
-            os.kill(pid, number)
+            os.kill(pid if to_agent else parent(pid), number)
 
     return before
+
+
+def parent(pid: int) -> int:
+    """The parent of a process."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 class Deaths:
@@ -122,8 +132,11 @@ class Deaths:
         case = self._score.case
         async with self._lab.guest(self._machine, self._ram) as guest:
             if await case("relay: a good dump", self.good(guest)):
-                await case("stubsave gets SIGTERM", self.terminated(guest))
-                await case("stubsave gets SIGKILL", self.stubsave_killed(guest))
+                for number in signal.SIGTERM, signal.SIGKILL:
+                    for to_agent in False, True:
+                        whom = "the agent" if to_agent else "stubsave"
+                        await case(f"{whom} gets {number.name}",
+                                   self.signalled(guest, number, to_agent))
                 await case("QEMU does not greet: --timeout", self.silent(guest, CONNECTION, 0))
                 await case("QEMU falls silent: --timeout", self.silent(guest, SAVE, RESUME_SECONDS))
                 await case("same guest: nothing was lost", self.nothing_lost(guest))
@@ -149,29 +162,18 @@ class Deaths:
         self._commands = commands
         return f"{' '.join(commands)}; {' '.join(loops)}"
 
-    async def terminated(self, guest: Guest) -> str:
-        """stubsave gets SIGTERM when it has told QEMU to save: the guest goes on."""
+    async def signalled(self, guest: Guest, number: signal.Signals, to_agent: bool) -> str:
+        """One of the two ends by a signal when QEMU has been told to save: the guest goes on."""
         path = Path(self._lab.path("never"))
-        async with relay(self._lab, guest.qmp, signalling(signal.SIGTERM)) as qmp:
+        async with relay(self._lab, guest.qmp, signalling(number, to_agent)) as qmp:
             outcome = await self._lab.stubsave("dump", "--qmp", qmp, "--pause", "-o", str(path))
-        expect(outcome.code in (-signal.SIGTERM, 128 + signal.SIGTERM), str(outcome))
-        expect_no_file(path, outcome)
-        await guest.goes_on()
+            expect(outcome.code == (9 if to_agent else -number), str(outcome))
+            expect_no_file(path, outcome)
+            # An agent whose stubsave was killed is alone, and nobody waits for it.
+            await guest.goes_on(at_once=to_agent or number != signal.SIGKILL)
         await self.no_loops()
-        return f"exit {outcome.code}, no file"
-
-    async def stubsave_killed(self, guest: Guest) -> str:
-        """stubsave gets SIGKILL at that moment: nothing is left of it, but the guest stopped."""
-        path = Path(self._lab.path("never"))
-        async with relay(self._lab, guest.qmp, signalling(signal.SIGKILL)) as qmp:
-            outcome = await self._lab.stubsave("dump", "--qmp", qmp, "--pause", "-o", str(path))
-        expect(outcome.code == -signal.SIGKILL, str(outcome))
-        expect_no_file(path, outcome)
-        await guest.monitor.expect_status("paused")
-        await guest.monitor.execute("cont")
-        await guest.goes_on()
-        await self.no_loops()
-        return "no file; the guest was paused"
+        await self._lab.good("dump", "--qmp", guest.qmp, "--pause", "-o", self._lab.path("state"))
+        return f"exit {outcome.code}, no file, the guest goes on, the next dump is good"
 
     async def silent(self, guest: Guest, moment: str, more_seconds: int) -> str:
         """QEMU gets SIGSTOP, later SIGCONT: then the guest can go on, and be dumped."""

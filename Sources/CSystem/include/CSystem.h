@@ -78,6 +78,19 @@ int stubsave_ending_signals_descriptor(void);
 // dup2, and not closed on exec even if both are the same.
 int stubsave_dup(int fd, int as);
 
+// Two connected sockets of the kind SOCK_SEQPACKET; a pipe whose reading end does not block.
+int stubsave_packet_sockets(int fds[2]);
+int stubsave_pipe(int fds[2]);
+void stubsave_finish_sending(int fd);
+// Starts a program in a process group of its own, with `files` as its open files 0, 1 and so on and
+// no others, no signal held back or ignored. Its process id; -1 and errno.
+int stubsave_spawn(const char *path, char *const *arguments, const int *files, int count);
+// A descriptor that is readable once the process has ended.
+int stubsave_pidfd(int pid);
+// Of a process that has ended: its exit code, or 256 and the number of its signal.
+int stubsave_reap(int pid);
+int stubsave_kill_group(int pid, int signal);
+
 // Tells of files that come, go or change in a directory (inotify(7)).
 int stubsave_inotify(void);
 int stubsave_inotify_watch(int fd, const char *path);

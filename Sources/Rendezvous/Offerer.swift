@@ -1,0 +1,118 @@
+import SaveDisk
+import SystemIO
+
+/// dom0's side of the conversation: one offer after the other, each with its deadlines
+/// (formats/rendezvous.md, sections 3 and 4).
+public struct Offerer<Carrier: Cells & ~Copyable>: ~Copyable {
+  private var carrier: Carrier
+  /// Why the carrier gave no more, if it did.
+  public private(set) var failure: CellError?
+
+  public init(_ carrier: consuming Carrier) { self.carrier = carrier }
+
+  /// Makes an offer, and waits until it has ended.
+  ///
+  /// The offer stays in the cell: `idle` is said by whoever calls, after what section 3 wants
+  /// done before.
+  ///
+  /// - Parameters:
+  ///   - silenceMilliseconds: until the first answer; nil if the carrier tells of the agent's end.
+  ///   - signals: the number of `EndingSignals`; a signal ends the wait.
+  public mutating func offer(
+    _ wanted: Wanted, silenceMilliseconds: UInt64?, signals: Int32?
+  ) -> OfferMachine {
+    var machine = OfferMachine(wanted)
+    let last = Deadline(timeoutMilliseconds: wanted.milliseconds + wanted.graceMilliseconds)
+    let first = silenceMilliseconds.map { Deadline(timeoutMilliseconds: $0) }
+    do throws(CellError) {
+      try carrier.renew()
+      try carrier.say(machine.offer.encoded())
+      var pace = LookPace()
+      while machine.ending == nil {
+        let isFirst = machine.state == .offered && first.map { $0 < last } == true
+        let deadline = isFirst ? first ?? last : last
+        machine.handle(event: try next(until: deadline, isFirst, &pace, signals))
+      }
+    } catch {
+      failure = error
+      machine.handle(.gone)
+    }
+    return machine
+  }
+
+  /// Nothing is wanted any more. An error is passed over: who cannot be told cannot be told.
+  public mutating func idle() {
+    do throws(CellError) {
+      try carrier.say(Offer.idle.encoded())
+    } catch {
+      failure = failure ?? error
+    }
+  }
+
+  /// The last: nothing is wanted, and the cells go.
+  public mutating func end() {
+    idle()
+    carrier.end()
+  }
+
+  /// After an offer that has ended without an answer: how the agent says, in what it still managed
+  /// to answer, that the guest is.
+  public mutating func lastGuest(of machine: OfferMachine) -> GuestState? {
+    guard let bytes = try? carrier.look(),
+      case .message(.of(machine.wanted.id, .failed(_, _, let guest, _))) = Answer.read(bytes)
+    else { return nil }
+    return guest
+  }
+
+  /// The next that happens; nil if it is nothing new.
+  private mutating func next(
+    until deadline: Deadline, _ isFirst: Bool, _ pace: inout LookPace, _ signals: Int32?
+  ) throws(CellError) -> OfferMachine.Event? {
+    if deadline.hasPassed { return isFirst ? .firstDeadline : .lastDeadline }
+    // Not listened to for a moment: whoever writes in a loop costs only so many looks.
+    let pause = pace.pause
+    // First what has come with something else, of which the descriptor no longer tells.
+    if pause == nil, let bytes = try carrier.look() {
+      pace.count()
+      return .answer(Answer.read(bytes))
+    }
+    do throws(SystemError) {
+      let readiness = try UnixSocket.wait(
+        for: pause == nil ? carrier.number : -1, toWrite: false,
+        until: pause.map { min($0, deadline) } ?? deadline, signals: signals)
+      return readiness == .interrupted ? .interrupted : nil
+    } catch {
+      throw .system(error)
+    }
+  }
+}
+
+extension OfferMachine {
+  fileprivate mutating func handle(event: Event?) {
+    if let event { handle(event) }
+  }
+}
+
+extension Wanted {
+  /// For an answer that is under way when the agent's time is over; and for a guest that it has
+  /// stopped, to be told to go on.
+  var graceMilliseconds: UInt64 { verb.mayStopGuest ? 6000 : 1000 }
+}
+
+/// At most 20 looks a second, after the first 20.
+private struct LookPace {
+  private static let burst: UInt64 = 20
+  private static let intervalMilliseconds: UInt64 = 50
+  private var looks: UInt64 = 0
+  private let start = MonotonicClock.nanoseconds
+
+  mutating func count() { looks += 1 }
+
+  /// Until when there is to be no look; nil if now is fine.
+  var pause: Deadline? {
+    if looks < LookPace.burst { return nil }
+    let due = start + (looks - LookPace.burst + 1) * LookPace.intervalMilliseconds * 1_000_000
+    let now = MonotonicClock.nanoseconds
+    return due > now ? Deadline(timeoutMilliseconds: (due - now) / 1_000_000 + 1) : nil
+  }
+}

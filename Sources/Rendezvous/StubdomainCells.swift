@@ -1,0 +1,126 @@
+import SaveDisk
+import SystemIO
+import Xenstore
+
+/// Cells in xenstore, as dom0 has them (formats/rendezvous.md, section 7.2): it makes the nodes,
+/// gives the stubdomain what is the stubdomain's, and removes them.
+public struct StubdomainCells: Cells, ~Copyable {
+  private var connection: XenstoreConnection
+  private let domid: UInt32
+  private let directory: SystemPath
+  private let offer: SystemPath
+  private let answer: SystemPath
+  /// The cell's directory is ours: it is removed at the end.
+  private var isMade = false
+
+  private static let answerToken: UInt32 = 1
+  private static let domainToken: UInt32 = 2
+  /// For what is done in a row: xenstored serves every domain.
+  private static let requestsTimeoutMilliseconds: UInt64 = 10_000
+
+  /// Makes the nodes, and watches the answer and the domain's end.
+  ///
+  /// - Parameters:
+  ///   - domid: of the stubdomain; 1 to 32751.
+  ///   - connection: dom0's.
+  public static func make(
+    domid: UInt32, over connection: consuming XenstoreConnection
+  ) throws(CellError) -> StubdomainCells {
+    var cells = StubdomainCells(domid, connection)
+    do throws(XenstoreError) {
+      try cells.make()
+    } catch {
+      throw .xenstore(error)
+    }
+    return cells
+  }
+
+  private init(_ domid: UInt32, _ connection: consuming XenstoreConnection) {
+    self.domid = domid
+    self.connection = connection
+    let home = SystemPath(word: "/local/domain/", number: UInt64(domid))
+    guard let directory = home.appending([UInt8]("stubsave".utf8)),
+      let offer = directory.appending([UInt8]("offer".utf8)),
+      let answer = directory.appending([UInt8]("answer".utf8))
+    else { preconditionFailure() }
+    self.directory = directory
+    self.offer = offer
+    self.answer = answer
+  }
+
+  private mutating func make() throws(XenstoreError) {
+    wind()
+    guard try connection.isIntroduced(domid: domid) else { throw .notFound }
+    try give(directory, .read)
+    isMade = true
+    try connection.write(offer, Offer.idle.encoded())
+    try give(offer, .read)
+    try give(answer, .readWrite)
+    try connection.watch(answer, token: Self.answerToken)
+    try connection.watch(SystemPath(word: "@releaseDomain"), token: Self.domainToken)
+  }
+
+  /// Makes a node of dom0's with so much for the stubdomain.
+  private mutating func give(
+    _ node: SystemPath, _ access: XenstorePermission.Access
+  ) throws(XenstoreError) {
+    try connection.makeDirectory(node)
+    try connection.setPermissions(
+      node, [XenstorePermission(.none, domid: 0), XenstorePermission(access, domid: domid)])
+  }
+
+  public var number: Int32 { connection.number }
+
+  /// The time for the next requests begins.
+  private mutating func wind() {
+    connection.deadline = Deadline(timeoutMilliseconds: Self.requestsTimeoutMilliseconds)
+  }
+
+  /// With everything that the stubdomain has put below it; in this order the stubdomain can at no
+  /// moment write to anything but its own empty cell.
+  public mutating func renew() throws(CellError) {
+    wind()
+    do throws(XenstoreError) {
+      try connection.remove(answer)
+      try give(answer, .readWrite)
+    } catch {
+      throw .xenstore(error)
+    }
+  }
+
+  public mutating func say(_ message: [UInt8]) throws(CellError) {
+    wind()
+    do throws(XenstoreError) {
+      try connection.write(offer, message)
+    } catch {
+      throw .xenstore(error)
+    }
+  }
+
+  public mutating func look() throws(CellError) -> [UInt8]? {
+    wind()
+    do throws(XenstoreError) {
+      let events = try connection.takeEvents()
+      if events.contains(Self.domainToken), try !connection.isIntroduced(domid: domid) {
+        throw XenstoreError.closed
+      }
+      guard events.contains(Self.answerToken) else { return nil }
+      return [UInt8](try connection.read(answer).prefix(MessageFields.maxBytes + 1))
+    } catch {
+      switch error {
+      case .closed: throw .gone
+      // Not there: as good as empty.
+      case .notFound: return []
+      default: throw .xenstore(error)
+      }
+    }
+  }
+
+  public mutating func end() {
+    guard isMade else { return }
+    isMade = false
+    wind()
+    // Who is not told now is told by `gc`.
+    try? connection.remove(directory)
+  }
+}

@@ -1,0 +1,90 @@
+import CSystem
+
+/// A program that runs beside this one, in a process group of its own, so that what a terminal
+/// sends does not reach it. Ended and reaped when this goes away.
+public struct ChildProcess: ~Copyable {
+  private let process: Int32
+  /// Readable once it has ended.
+  private let ended: FileDescriptor
+  private let messages: FileDescriptor
+  private var end: ChildEnd?
+
+  /// Most that is kept of what it says on standard error.
+  public static let maxMessageBytes = 4096
+
+  /// Starts it; standard input and output are empty, standard error comes here.
+  ///
+  /// - Parameters:
+  ///   - program: as it is; PATH is not looked at.
+  ///   - arguments: argv, the first is its name.
+  ///   - files: its open files 3, 4 and so on; it has no others.
+  public static func start(
+    _ program: SystemPath, _ arguments: [SystemPath], files: [Int32]
+  ) throws(SystemError) -> ChildProcess {
+    let nothing = try FileDescriptor.open(SystemPath(word: "/dev/null"), .readWrite)
+    let (reader, writer) = try Syscalls.pipe()
+    let messages = FileDescriptor(owning: reader)
+    let theirs = FileDescriptor(owning: writer)
+    let process = try Syscalls.spawn(
+      program, arguments, files: [nothing.number, nothing.number, theirs.number] + files)
+    do throws(SystemError) {
+      let ended = FileDescriptor(owning: try Syscalls.pidfd(process))
+      return ChildProcess(process, ended, messages)
+    } catch {
+      Self.remove(process)
+      throw error
+    }
+  }
+
+  private init(
+    _ process: Int32, _ ended: consuming FileDescriptor, _ messages: consuming FileDescriptor
+  ) {
+    self.process = process
+    self.ended = ended
+    self.messages = messages
+  }
+
+  /// Asks it to end (SIGTERM).
+  public borrowing func terminate() {
+    if end == nil { try? Syscalls.kill(group: process, SIGTERM) }
+  }
+
+  /// Waits for its end; what takes longer is killed.
+  public mutating func wait(until deadline: Deadline) throws(SystemError) -> ChildEnd {
+    if let end { return end }
+    let number = ended.number
+    while !deadline.hasPassed {
+      let left = deadline.remainingMilliseconds
+      if try Syscalls.poll(number, events: Int16(POLLIN), -1, timeoutMilliseconds: left).first {
+        break
+      }
+    }
+    if deadline.hasPassed { try? Syscalls.kill(group: process, SIGKILL) }
+    let status = try Syscalls.reap(process)
+    let end = status < 256 ? ChildEnd.exited(UInt8(status)) : .signal(status - 256)
+    self.end = end
+    return end
+  }
+
+  /// What it has said on standard error by now, and not been told of yet. Does not wait.
+  public borrowing func takeMessages() -> [UInt8] {
+    var buffer = AlignedBuffer(byteCount: ChildProcess.maxMessageBytes)
+    var target = buffer.mutableBytes(0..<ChildProcess.maxMessageBytes)
+    // Nothing there is an error too.
+    let count = (try? messages.read(into: &target, from: 0)) ?? 0
+    return buffer.array(0..<count)
+  }
+
+  deinit { if end == nil { Self.remove(process) } }
+
+  private static func remove(_ process: Int32) {
+    try? Syscalls.kill(group: process, SIGKILL)
+    _ = try? Syscalls.reap(process)
+  }
+}
+
+/// How a program has ended.
+public enum ChildEnd: Sendable, Equatable {
+  case exited(UInt8)
+  case signal(Int32)
+}

@@ -1,0 +1,43 @@
+import CSystem
+
+extension Syscalls {
+  static func packetSockets() throws(SystemError) -> (Int32, Int32) {
+    var numbers: [Int32] = [-1, -1]
+    _ = try run(.socketpair) { unsafe stubsave_packet_sockets(&numbers) }
+    return (numbers[0], numbers[1])
+  }
+
+  /// - Returns: the end to read from, which does not block, and the end to write to.
+  static func pipe() throws(SystemError) -> (Int32, Int32) {
+    var numbers: [Int32] = [-1, -1]
+    _ = try run(.pipe) { unsafe stubsave_pipe(&numbers) }
+    return (numbers[0], numbers[1])
+  }
+
+  /// - Parameter files: the program's open files 0, 1 and so on.
+  /// - Returns: its process id, which is that of its group.
+  static func spawn(
+    _ path: SystemPath, _ arguments: [SystemPath], files: [Int32]
+  ) throws(SystemError) -> Int32 {
+    try run(.spawn) {
+      unsafe withArguments(arguments) { pointers in
+        unsafe path.withCString {
+          unsafe stubsave_spawn($0, pointers, files, Int32(files.count))
+        }
+      }
+    }
+  }
+
+  static func pidfd(_ process: Int32) throws(SystemError) -> Int32 {
+    try run(.pidfd) { stubsave_pidfd(process) }
+  }
+
+  /// - Returns: the exit code, or 256 and the number of the signal.
+  static func reap(_ process: Int32) throws(SystemError) -> Int32 {
+    try run(.wait) { stubsave_reap(process) }
+  }
+
+  static func kill(group: Int32, _ signal: Int32) throws(SystemError) {
+    _ = try run(.kill) { stubsave_kill_group(group, signal) }
+  }
+}

@@ -1,0 +1,67 @@
+import Rendezvous
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// The agent at the other end, wherever it runs: what differs between a process on this machine and
+/// a stubdomain is the carrier and the disk, nothing else.
+protocol AgentPeer: ~Copyable {
+  /// How the agent knows a disk.
+  borrowing func name(of disk: borrowing TransferDisk) -> DeviceName
+
+  /// Makes an offer, and waits for its end.
+  mutating func offer(_ wanted: Wanted, signals: Int32?) -> OfferMachine
+
+  /// Nothing is wanted any more, and what has been said is over.
+  mutating func idle()
+
+  /// The last, after an offer that has not brought what was wanted: a guest that has been stopped
+  /// goes on, and everything is put away.
+  ///
+  /// - Returns: what to tell of it.
+  mutating func giveUp(_ machine: OfferMachine, _ facts: EndingFacts) -> ToolError
+
+  /// The same after all was well at the agent's end, and something has failed here.
+  ///
+  /// - Returns: the error, with a word if the guest stays stopped.
+  mutating func giveUp(after error: ToolError, guestIsStopped: Bool) -> ToolError
+
+  /// The last, after all went well.
+  ///
+  /// - Returns: what the agent has said beside its answers, a line each.
+  mutating func end() -> [PlainText]
+}
+
+/// How long an agent gets to let a guest go on.
+let contMilliseconds: UInt64 = 5_000
+
+extension Wanted {
+  /// A word about the guest: `cont` or `keep`. Nil if there are no random numbers for its id.
+  static func guest(_ verb: Verb) -> Wanted? {
+    guard let words = try? Randomness.words() else { return nil }
+    return Wanted(
+      id: Bytes16(first: words.0, last: words.1), verb, milliseconds: contMilliseconds)
+  }
+}
+
+extension AgentPeer where Self: ~Copyable {
+  /// Says `cont` or `keep`; whether the agent has said that it is so.
+  mutating func say(_ verb: Verb) -> Bool {
+    guard let wanted = Wanted.guest(verb) else { return false }
+    return offer(wanted, signals: nil).ending == .answered(.ready)
+  }
+}
+
+extension ToolError {
+  static let guestStaysStopped: StaticString =
+    "; the guest was stopped, and could not be told to go on"
+
+  /// The same with more words.
+  init(_ error: ToolError, adding words: StaticString) {
+    var text = error.text
+    var reason = error.reason
+    text.append(words)
+    reason.append(words)
+    self.init(status: error.status, text: text, reason: reason)
+  }
+}

@@ -1,0 +1,121 @@
+import Rendezvous
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// What an offer was about, for telling why it came to nothing.
+struct EndingFacts {
+  /// The agent's place, and the disk's.
+  let place: SystemPath
+  let disk: SystemPath
+  let maxStateBytes: UInt64
+  let timeoutMilliseconds: UInt64
+}
+
+extension ToolError {
+  /// Why an offer has not brought what was wanted.
+  ///
+  /// - Parameter detail: what the agent said in its own words; printable, without its place.
+  init(_ ending: OfferMachine.Ending, _ facts: EndingFacts, detail: PlainText?) {
+    switch ending {
+    case .answered(.failed(let code, let needed, _, let reason)):
+      self.init(reason, code: code, neededBytes: needed, facts, detail)
+    case .answered: self.init(.internalError, facts.place) { $0.append("the wrong answer") }
+    case .unsupported(let version):
+      self.init(.unsupported, facts.place) { text in
+        text.append("the agent does not know what it was offered: it speaks version ")
+        text.append(UInt64(version))
+        text.append(" of the rendezvous, this program version ")
+        text.append(UInt64(RendezvousVersion.current))
+        text.append("; both must be of one release")
+      }
+    case .nonsense:
+      self.init(.stubdomainFailed, facts.place) { text in
+        text.append("what the agent answers is no message of the rendezvous, version ")
+        text.append(UInt64(RendezvousVersion.current))
+      }
+    case .silence:
+      self.init(.deadline, facts.place) { text in
+        text.append("nobody answers; is stubsave-agent running there?")
+      }
+    case .deadline:
+      self.init(.deadline, facts.place) { text in
+        text.append("the agent did not come to an end in time; --timeout sets how long")
+      }
+    case .gone:
+      self.init(.stubdomainFailed, facts.place) { text in
+        text.append("the agent, or the domain that it runs in, has ended")
+      }
+    case .interrupted:
+      self.init(.internalError, facts.place) { $0.append("interrupted by a signal") }
+    }
+  }
+
+  private init(
+    _ reason: FailureReason, code: UInt8, neededBytes: UInt64, _ facts: EndingFacts,
+    _ detail: PlainText?
+  ) {
+    // A code that is none of ours says no more than that it failed.
+    let status = ExitStatus(rawValue: code) ?? .stubdomainFailed
+    switch reason {
+    case .small:
+      self.init(status, facts.disk) { text in
+        text.append("too small for the state: it needs ")
+        text.append(neededBytes)
+        text.append(" bytes; `stubsave allocate --size ")
+        text.append(neededBytes)
+        text.append("` makes one that is large enough")
+      }
+    case .large:
+      self.init(status, facts.place) { text in
+        text.append("the state is larger than the limit: ")
+        text.append(facts.maxStateBytes)
+        text.append(" bytes; --max-state raises it")
+      }
+    case .runs:
+      self.init(status, facts.place) {
+        $0.append("the guest is running; --pause stops it for the dump")
+      }
+    case .incoming:
+      self.init(status, facts.place) {
+        $0.append("QEMU waits for a state itself (-incoming); there is none to take")
+      }
+    case .settled:
+      self.init(status, facts.place) { text in
+        text.append(detail, or: "QEMU does not wait for a state")
+        text.append("; start it with -incoming defer")
+      }
+    case .device, .foreign, .disk:
+      self.init(status, facts.disk) { $0.append(detail, or: reason.words) }
+    case .time, .empty, .qemu, .system, .verb:
+      self.init(status, facts.place) { $0.append(detail, or: reason.words) }
+    }
+  }
+}
+
+extension FailureReason {
+  /// Where the agent has said no more.
+  fileprivate var words: StaticString {
+    switch self {
+    case .time: "the agent was not done in time; --timeout sets how long"
+    case .device: "the agent could not open, read or write the disk"
+    case .foreign: "the agent finds another disk than the one that it was offered"
+    case .disk: "the agent finds no good save disk"
+    case .empty: "QEMU has written no device state"
+    case .qemu: "QEMU did not do what the agent told it"
+    case .system: "the agent's own system failed"
+    case .verb: "the agent there takes no such offer"
+    case .small, .large, .runs, .incoming, .settled: ""
+    }
+  }
+}
+
+extension PlainText {
+  fileprivate mutating func append(_ detail: PlainText?, or words: StaticString) {
+    if let detail, !detail.bytes.isEmpty {
+      append(detail)
+    } else {
+      append(words)
+    }
+  }
+}

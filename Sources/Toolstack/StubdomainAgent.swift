@@ -1,0 +1,82 @@
+import Rendezvous
+import SaveDisk
+import SystemIO
+import Transfer
+import Xenstore
+
+/// An agent in a stubdomain, over xenstore. The disk is attached to it already.
+struct StubdomainAgent: AgentPeer, ~Copyable {
+  private var offerer: Offerer<StubdomainCells>
+  private let device: DeviceName
+
+  /// Until the first answer (formats/rendezvous.md, section 4).
+  private static let silenceMilliseconds: UInt64 = 5_000
+  private static let connectMilliseconds: UInt64 = 10_000
+
+  static func find(
+    domid: UInt32, _ device: DeviceName, _ xenstore: SystemPath
+  ) throws(ToolError) -> StubdomainAgent {
+    do throws(CellError) {
+      let connection = try connect(to: xenstore)
+      let cells = try StubdomainCells.make(domid: domid, over: connection)
+      return StubdomainAgent(offerer: Offerer(cells), device: device)
+    } catch {
+      guard case .xenstore(.notFound) = error else { throw ToolError(error, xenstore) }
+      throw ToolError(.notFound, nil) { text in
+        text.append("there is no domain ")
+        text.append(UInt64(domid))
+      }
+    }
+  }
+
+  private static func connect(to path: SystemPath) throws(CellError) -> XenstoreConnection {
+    do throws(XenstoreError) {
+      return try XenstoreConnection.connect(
+        to: path, deadline: Deadline(timeoutMilliseconds: connectMilliseconds))
+    } catch {
+      throw .xenstore(error)
+    }
+  }
+
+  borrowing func name(of disk: borrowing TransferDisk) -> DeviceName { device }
+
+  mutating func offer(_ wanted: Wanted, signals: Int32?) -> OfferMachine {
+    offerer.offer(
+      wanted, silenceMilliseconds: StubdomainAgent.silenceMilliseconds, signals: signals)
+  }
+
+  mutating func idle() { offerer.idle() }
+
+  mutating func giveUp(_ machine: OfferMachine, _ facts: EndingFacts) -> ToolError {
+    guard let ending = machine.ending else { preconditionFailure() }
+    var error = ToolError(ending, facts, detail: nil)
+    if ending == .gone, let failure = offerer.failure, failure != .gone {
+      error = ToolError(failure, facts.place)
+    }
+    var staysStopped = machine.owesCont && !say(.cont)
+    if case .answered(.failed(_, _, .stopped, _)) = ending { staysStopped = true }
+    offerer.end()
+    return staysStopped ? ToolError(error, adding: ToolError.guestStaysStopped) : error
+  }
+
+  mutating func giveUp(after error: ToolError, guestIsStopped: Bool) -> ToolError {
+    let staysStopped = guestIsStopped && !say(.cont)
+    offerer.end()
+    return staysStopped ? ToolError(error, adding: ToolError.guestStaysStopped) : error
+  }
+
+  mutating func end() -> [PlainText] {
+    offerer.end()
+    return []
+  }
+}
+
+extension ToolError {
+  init(_ error: CellError, _ path: SystemPath) {
+    switch error {
+    case .gone: self.init(.stubdomainFailed, path) { $0.append("the domain is gone") }
+    case .system(let error): self.init(error, path)
+    case .xenstore(let error): self.init(.stubdomainFailed, path) { $0.append(error) }
+    }
+  }
+}
