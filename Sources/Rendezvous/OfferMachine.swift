@@ -54,6 +54,17 @@ public struct OfferMachine: Hashable, Sendable {
     return nil
   }
 
+  /// What was in the agent's cell after the end, when nothing more comes: it changes no ending, but
+  /// tells of the guest.
+  public mutating func hearLast(_ reading: Reading<Answer>) {
+    guard case .message(.of(wanted.id, let kind)) = reading else { return }
+    switch kind {
+    case .progress(_, let guest), .committed(_, let guest), .failed(_, _, let guest, _):
+      hasStoppedGuest = guest == .stopped
+    case .accepted, .ready, .loaded: break
+    }
+  }
+
   /// It has ended, and left a guest stopped of which the agent has said nothing more: `cont` is owed
   /// to it (section 3.1).
   public var owesCont: Bool {

@@ -55,13 +55,9 @@ public struct Offerer<Carrier: Cells & ~Copyable>: ~Copyable {
     carrier.end()
   }
 
-  /// After an offer that has ended without an answer: how the agent says, in what it still managed
-  /// to answer, that the guest is.
-  public mutating func lastGuest(of machine: OfferMachine) -> GuestState? {
-    guard let bytes = try? carrier.look(),
-      case .message(.of(machine.wanted.id, .failed(_, _, let guest, _))) = Answer.read(bytes)
-    else { return nil }
-    return guest
+  /// After an offer that has ended without an answer: what the agent has still managed to say.
+  public mutating func hearLast(_ machine: inout OfferMachine) {
+    if let bytes = try? carrier.look() { machine.hearLast(Answer.read(bytes)) }
   }
 
   /// The next that happens; nil if it is nothing new.

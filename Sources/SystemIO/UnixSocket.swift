@@ -12,9 +12,9 @@ public struct UnixSocket: ~Copyable {
   }
 
   /// Two sockets that are connected with each other and keep packets apart.
-  public static func packetPair() throws(SystemError) -> SocketPair {
+  public static func packetPair() throws(SystemError) -> PacketPair {
     let (ours, theirs) = try Syscalls.packetSockets()
-    return SocketPair(
+    return PacketPair(
       ours: FileDescriptor(owning: ours), theirs: FileDescriptor(owning: theirs))
   }
 
@@ -115,7 +115,7 @@ public struct UnixSocket: ~Copyable {
 }
 
 /// Both ends of a connection within this process.
-public struct SocketPair: ~Copyable {
+public struct PacketPair: ~Copyable {
   public let ours: FileDescriptor
   public let theirs: FileDescriptor
 

@@ -102,7 +102,9 @@ struct LocalAgent: AgentPeer, ~Copyable {
     let end = stop(LocalAgent.endMilliseconds + contMilliseconds)
     var error = ToolError(ending, facts, detail: nil)
     if ending == .gone { error = ToolError(end, takeLines().last, agent, facts) }
-    if machine.owesCont && offerer.lastGuest(of: machine) != .running && !contByAnother() {
+    var machine = machine
+    offerer.hearLast(&machine)
+    if machine.owesCont && !contByAnother() {
       error = ToolError(error, adding: ToolError.guestStaysStopped)
     }
     return error

@@ -49,6 +49,8 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
 
   mutating func giveUp(_ machine: OfferMachine, _ facts: EndingFacts) -> ToolError {
     guard let ending = machine.ending else { preconditionFailure() }
+    var machine = machine
+    offerer.hearLast(&machine)
     var error = ToolError(ending, facts, detail: nil)
     if ending == .gone, let failure = offerer.failure, failure != .gone {
       error = ToolError(failure, facts.place)

@@ -9,6 +9,7 @@ import socket
 import struct
 from pathlib import Path
 
+MILLISECONDS = 30_000
 FINAL = {"ready", "committed", "loaded", "failed", "unsupported"}
 READ, WATCH, WRITE, MKDIR, RM, SET_PERMS, EVENT, ERROR = 2, 4, 11, 12, 13, 14, 15, 16
 
@@ -36,9 +37,9 @@ class Offers:
         await self.say(b"1 idle")
 
     async def offer(self, *words: object, id: str | None = None) -> str:
-        """Offer something; its id."""
+        """Offer something, with time enough; its id."""
         id = id or secrets.token_hex(16)
-        await self.say(" ".join(map(str, ("1", id, *words))).encode())
+        await self.say(" ".join(map(str, ("1", id, *words, MILLISECONDS))).encode())
         return id
 
     async def answer(self, id: str, *wanted: str) -> list[str]:

@@ -121,7 +121,7 @@ async def saves(lab: Lab, agent: str, kind: str) -> str:
         for _ in range(2):
             state = await stub.libxl_saves()
             answer, arrived = await stub.save("save")
-            expect(answer[0] == "committed" and answer[2] == "stopped", f"{answer}")
+            expect(answer[0] == "committed" and answer[2] == "paused", f"{answer}")
             expect(arrived == state, f"{len(arrived)} bytes arrived, {len(state)} were saved")
             await stub.guest.monitor.execute("cont")
             await stub.guest.goes_on()
@@ -136,15 +136,22 @@ async def takes(lab: Lab, agent: str, kind: str) -> str:
         expect(state.startswith(b"QEVM"), "no state")
         await stub.guest.goes_on()
         answer, _ = await stub.save("take", "paused")
-        expect(answer == ["failed", "13", "0", "running"], f"running, must be paused: {answer}")
+        expect(answer == ["failed", "13", "0", "running", "runs"], f"must be paused: {answer}")
         answer, state = await stub.save("take", "keep")
         expect(answer[0] == "committed" and answer[2] == "stopped", f"{answer}")
         await stub.guest.monitor.expect_status("paused")
+        expect(await stub.offers.ask("keep") == ["ready"], "keep")
         answer, again = await stub.save("take", "paused")
         expect(answer[0] == "committed" and again == state, f"paused already: {answer}")
-        await stub.guest.monitor.execute("cont")
+        expect(answer[2] == "paused", f"stood before: {answer}")
+        expect(await stub.offers.ask("cont") == ["ready"], "cont")
         await stub.guest.goes_on()
-        return "pause, paused, keep"
+        answer, _ = await stub.save("take", "keep")
+        expect(answer[0] == "committed" and answer[2] == "stopped", f"{answer}")
+        stub.agent.terminate()
+        expect(await stub.agent.wait() == -signal.SIGTERM, "the agent's end by a signal")
+        await stub.guest.goes_on()
+        return "pause, paused, keep, cont; an agent that is told to end lets the guest go on"
 
 
 async def too_small(lab: Lab, agent: str, kind: str) -> str:
@@ -152,13 +159,13 @@ async def too_small(lab: Lab, agent: str, kind: str) -> str:
     async with stubdomain(lab, agent, kind, machine=LARGE) as stub:
         state = await stub.libxl_saves()
         answer, _ = await stub.save("save", size=8192)
-        expect(answer[:2] == ["failed", "7"] and answer[3] == "stopped", f"{answer}")
+        expect(answer[:2] == ["failed", "7"] and answer[3:] == ["paused", "small"], f"{answer}")
         second, arrived = await stub.save("save", size=int(answer[2]))
         expect(second[0] == "committed" and arrived == state, f"{second}")
         await stub.guest.monitor.execute("cont")
     async with stubdomain(lab, agent, kind, limit=65536) as stub:
         over, _ = await stub.save("take", "pause")
-        expect(over == ["failed", "7", "0", "running"], f"over the limit: {over}")
+        expect(over == ["failed", "7", "0", "running", "large"], f"over the limit: {over}")
         await stub.guest.goes_on()
         expect((await stub.offers.ask("reset", 65537))[:2] == ["failed", "7"], "reset over it")
         return f"needed {answer[2]}; over the limit {over}"
@@ -211,7 +218,7 @@ async def talk(lab: Lab, agent: str, kind: str) -> str:
         await stub.guest.monitor.execute(SAVE, filename="/dev/fdset/1", live=False)
         await offers.offer("save", "xvdz", LIMIT, id=id)
         await offers.answer(id, "accepted")
-        for words in (b"x", b"1  idle", f"1 {id} save xvdz {LIMIT}".encode()):
+        for words in (b"x", b"1  idle", f"1 {id} save xvdz {LIMIT} 30000".encode()):
             await offers.put(words)  # nonsense, and the same again: nothing changes
         stub.attach(device)
         answer = await offers.answer(id)
@@ -296,7 +303,7 @@ async def loads(lab: Lab, agent: str, kind: str) -> str:
             differing = sum(a != b for a, b in zip(state, Path(again).read_bytes()))
             expect(differing <= 1, f"{differing} bytes differ when saved again")
     if isinstance(offers, XenstoreOffers):
-        await offers.say(f"1 {id} load xvdz {LIMIT}".encode())  # before there is an agent
+        await offers.say(f"1 {id} load xvdz {LIMIT} 30000".encode())  # before there is an agent
         later = Machine("later", MACHINE.devices, program=(
             f"{agent} load 9 {offers.argument} {LIMIT} {lab.directory}/dev {shutil.which(QEMU)}"))
         async with lab.guest(later, lab.new_ram(), "-S", "-incoming", "fd:9") as guest:

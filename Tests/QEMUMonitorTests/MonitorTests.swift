@@ -26,7 +26,7 @@ struct MonitorTests {
   ) throws -> Monitor {
     try pair.say(text)
     return try Monitor.greeted(
-      UnixSocket(owning: pair.client), deadline: Deadline(timeoutMilliseconds: timeoutMilliseconds))
+      UnixSocket(FileDescriptor(owning: pair.client)), deadline: Deadline(timeoutMilliseconds: timeoutMilliseconds))
   }
 
   private func expectFailure(
@@ -164,7 +164,7 @@ struct MonitorTests {
     let text = Self.greeting + Self.agreed
     pair.sayInBackground(text.utf8.map { Data([$0]) })
     let monitor = try Monitor.greeted(
-      UnixSocket(owning: pair.client), deadline: Deadline(timeoutMilliseconds: 30_000))
+      UnixSocket(FileDescriptor(owning: pair.client)), deadline: Deadline(timeoutMilliseconds: 30_000))
     #expect(!monitor.version.bytes.isEmpty)
   }
 

@@ -14,24 +14,26 @@ import Testing
   static let second = Bytes16(first: 2, last: 2)
 
   private func offer(_ id: Bytes16) -> AgentMachine.Event {
-    .offer(.message(.wanted(id: id, Self.verb)))
+    .offer(.message(.wanted(Self.wanted(id))))
   }
+
+  static func wanted(_ id: Bytes16) -> Wanted { Wanted(id: id, verb, milliseconds: 1) }
 
   @Test func `an offer is begun once`() {
     var machine = AgentMachine()
     let begun: [AgentMachine.Action] = [
-      .answer(.of(id: Self.first, .accepted)), .begin(id: Self.first, Self.verb),
+      .answer(.of(id: Self.first, .accepted)), .begin(Self.wanted(Self.first)),
     ]
     #expect(machine.handle(offer(Self.first)) == begun)
     #expect(machine.handle(offer(Self.first)) == [])
     #expect(
-      machine.handle(.progressed(bytes: 5))
-        == [.answer(.of(id: Self.first, .progress(bytes: 5)))])
+      machine.handle(.progressed(bytes: 5, .stopped))
+        == [.answer(.of(id: Self.first, .progress(bytes: 5, .stopped)))])
     let end = AnswerKind.committed(diskBytes: 8192, .stopped)
     #expect(machine.handle(.finished(end)) == [.answer(.of(id: Self.first, end))])
     #expect(machine.handle(offer(Self.first)) == [])
     #expect(machine.handle(.finished(end)) == [])
-    #expect(machine.handle(.progressed(bytes: 6)) == [])
+    #expect(machine.handle(.progressed(bytes: 6, .running)) == [])
     #expect(machine.state == .answered(id: Self.first))
     // Withdrawn and offered again with the same id: dom0 does not, and it would be begun anew.
     #expect(machine.handle(.offer(.message(.idle))) == [])
@@ -43,7 +45,7 @@ import Testing
     _ = machine.handle(offer(Self.first))
     #expect(
       machine.handle(offer(Self.second)) == [
-        .stop, .answer(.of(id: Self.second, .accepted)), .begin(id: Self.second, Self.verb),
+        .stop, .answer(.of(id: Self.second, .accepted)), .begin(Self.wanted(Self.second)),
       ])
     #expect(machine.handle(.offer(.nothing)) == [.stop])
     #expect(machine.state == .idle)
@@ -70,7 +72,7 @@ import Testing
   @Test func `the carrier's end`() {
     var machine = AgentMachine()
     _ = machine.handle(offer(Self.first))
-    #expect(machine.handle(.carrierGone) == [.stop])
+    #expect(machine.handle(.carrierGone) == [.stop, .release])
     #expect(machine.handle(offer(Self.second)) == [])
     #expect(machine.state == .ended)
   }

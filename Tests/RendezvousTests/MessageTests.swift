@@ -15,13 +15,22 @@ import Testing
 
   static let offers: [(Offer, String)] = [
     (.idle, "1 idle"),
-    (.wanted(id: id, .reset(maxBytes: 67_108_864)), "1 \(idText) reset 67108864"),
-    (.wanted(id: id, .save(xvdz, maxBytes: 1)), "1 \(idText) save xvdz 1"),
-    (.wanted(id: id, .load(xvdz, maxBytes: 1 << 62)), "1 \(idText) load xvdz 4611686018427387904"),
-    (.wanted(id: id, .take(file, maxBytes: 0, .paused)), "1 \(idText) take fd:7 0 paused"),
-    (.wanted(id: id, .take(file, maxBytes: 9, .pause)), "1 \(idText) take fd:7 9 pause"),
-    (.wanted(id: id, .take(file, maxBytes: 10, .keep)), "1 \(idText) take fd:7 10 keep"),
+    (wanted(.reset(maxBytes: 67_108_864), 1), "1 \(idText) reset 67108864 1"),
+    (wanted(.save(xvdz, maxBytes: 1)), "1 \(idText) save xvdz 1 60000"),
+    (
+      wanted(.load(xvdz, maxBytes: 1 << 62), 3_600_000),
+      "1 \(idText) load xvdz 4611686018427387904 3600000"
+    ),
+    (wanted(.take(file, maxBytes: 0, .paused)), "1 \(idText) take fd:7 0 paused 60000"),
+    (wanted(.take(file, maxBytes: 9, .pause)), "1 \(idText) take fd:7 9 pause 60000"),
+    (wanted(.take(file, maxBytes: 10, .keep)), "1 \(idText) take fd:7 10 keep 60000"),
+    (wanted(.cont), "1 \(idText) cont 60000"), (wanted(.keep), "1 \(idText) keep 60000"),
   ]
+
+  static func wanted(_ verb: Verb, _ milliseconds: UInt64 = 60_000) -> Offer {
+    .wanted(Wanted(id: id, verb, milliseconds: milliseconds))
+  }
+
   static let xvdz = device("xvdz")
   static let file = DeviceName(openFile: 7)
 
@@ -33,16 +42,19 @@ import Testing
   static let answers: [(Answer, String)] = [
     (.of(id: id, .accepted), "1 \(idText) accepted"),
     (.of(id: id, .ready), "1 \(idText) ready"),
-    (.of(id: id, .progress(bytes: 4096)), "1 \(idText) progress 4096"),
+    (.of(id: id, .progress(bytes: 4096, .unknown)), "1 \(idText) progress 4096 unknown"),
+    (.of(id: id, .progress(bytes: 0, .stopped)), "1 \(idText) progress 0 stopped"),
+    (.of(id: id, .committed(diskBytes: 8192, .paused)), "1 \(idText) committed 8192 paused"),
     (.of(id: id, .committed(diskBytes: 8192, .running)), "1 \(idText) committed 8192 running"),
     (.of(id: id, .committed(diskBytes: 8192, .stopped)), "1 \(idText) committed 8192 stopped"),
     (.of(id: id, .loaded(stateBytes: 5)), "1 \(idText) loaded 5"),
-    (
-      .of(id: id, .failed(code: 7, neededBytes: 12288, .unknown)),
-      "1 \(idText) failed 7 12288 unknown"
-    ),
     (.unsupported(id: id, version: 3), "3 \(idText) unsupported"),
-  ]
+  ] + FailureReason.allCases.map { reason in
+    (
+      .of(id: id, .failed(code: 7, neededBytes: 12288, .unknown, reason)),
+      "1 \(idText) failed 7 12288 unknown \(reason)"
+    )
+  }
 
   @Test func `messages come back`() {
     for (offer, text) in Self.offers {
@@ -56,9 +68,9 @@ import Testing
   }
 
   @Test func `the longest fit`() {
-    let longest = Offer.wanted(
-      id: Self.id,
-      .take(Self.device(String(repeating: "z", count: 32)), maxBytes: 1 << 62, .paused))
+    let longest = Self.wanted(
+      .take(Self.device(String(repeating: "z", count: 32)), maxBytes: 1 << 62, .paused),
+      Wanted.maxMilliseconds)
     #expect(longest.encoded(version: 65_535).count <= 255)
   }
 
@@ -76,9 +88,11 @@ import Testing
   @Test(arguments: [
     "1 \(idText)", "1 \(idText) reset", "1 \(idText) reset 01", "1 \(idText) reset -1",
     "1 \(idText) reset 4611686018427387905", "1 \(idText) reset 99999999999999999999",
-    "1 \(idText) save xvdz", "1 \(idText) save XVDZ 1", "1 \(idText) save ../x 1",
-    "1 \(idText) save xvdz 1 2", "1 \(idText) take xvdz 1", "1 \(idText) take xvdz 1 maybe",
-    "1 \(idText) explode 1", "1 \(idText) idle",
+    "1 \(idText) save xvdz", "1 \(idText) save XVDZ 1 1", "1 \(idText) save ../x 1 1",
+    "1 \(idText) save xvdz 1 2 3", "1 \(idText) save xvdz 1", "1 \(idText) take xvdz 1 1",
+    "1 \(idText) take xvdz 1 maybe 1", "1 \(idText) explode 1", "1 \(idText) idle",
+    "1 \(idText) reset 1", "1 \(idText) reset 1 0", "1 \(idText) reset 1 3600001",
+    "1 \(idText) cont", "1 \(idText) cont 01", "1 \(idText) keep 1 1",
   ])
   func `an offer that is not known`(text: String) {
     #expect(Offer.read([UInt8](text.utf8)) == .unknown(version: 1, id: Self.id))
@@ -94,9 +108,10 @@ import Testing
 
   @Test(arguments: [
     "1 \(idText)", "1 \(idText) committed 1", "1 \(idText) committed 1 happy",
-    "1 \(idText) failed 0 0 running", "1 \(idText) failed 256 0 running",
-    "1 \(idText) failed 7 running", "1 \(idText) ready 1", "1 \(idText) accepted 0",
-    "1 idle", "1 \(idText) loaded", "1 \(idText) progress 1 2",
+    "1 \(idText) failed 0 0 running qemu", "1 \(idText) failed 256 0 running qemu",
+    "1 \(idText) failed 7 running", "1 \(idText) failed 7 0 running",
+    "1 \(idText) failed 7 0 running because", "1 \(idText) ready 1", "1 \(idText) accepted 0",
+    "1 idle", "1 \(idText) loaded", "1 \(idText) progress 1 2", "1 \(idText) progress 1",
   ])
   func `nonsense in an answer`(text: String) {
     #expect(Answer.read([UInt8](text.utf8)) == .nonsense)

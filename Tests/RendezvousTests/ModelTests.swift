@@ -53,7 +53,7 @@ import Testing
         .message(.of(id: id(number), .accepted)), .message(.of(id: id(number), .ready)),
         .message(.of(id: id(number), .committed(diskBytes: 8192, .stopped))),
         .message(.of(id: id(number), .loaded(stateBytes: 1))),
-        .message(.of(id: id(number), .failed(code: 7, neededBytes: 1 << 40, .running))),
+        .message(.of(id: id(number), .failed(code: 7, neededBytes: 1 << 40, .running, .small))),
         .message(.unsupported(id: id(number), version: 0)),
       ]
     }
@@ -71,9 +71,10 @@ import Testing
         #expect(world.work != nil, "stopped without work")
         world.work = nil
       case .answer(let answer): world.answer = .message(answer)
-      case .begin(let id, _):
+      case .release: break
+      case .begin(let wanted):
         #expect(world.work == nil, "two works at once")
-        world.work = id
+        world.work = wanted.id
         world.hasProgressed = false
       }
     }
@@ -92,7 +93,7 @@ import Testing
         for (name, event) in [
           ("dom0 looks", OfferMachine.Event.answer(world.answer)),
           ("first deadline", .firstDeadline),
-          ("last deadline", .lastDeadline), ("gone", .gone),
+          ("last deadline", .lastDeadline), ("gone", .gone), ("interrupted", .interrupted),
         ] {
           var next = machine
           next.handle(event)
@@ -110,7 +111,8 @@ import Testing
     } else if world.offersMade < maxOffers {
       add("dom0 offers") {
         let machine = OfferMachine(
-          id: id(world.offersMade), verb: verb(world.offersMade, second))
+          Wanted(
+            id: id(world.offersMade), verb(world.offersMade, second), milliseconds: 1))
         $0.dom0 = machine
         $0.offersMade += 1
         $0.offer = machine.offer
@@ -136,7 +138,7 @@ import Testing
       if !world.hasProgressed {
         add("progress") {
           $0.hasProgressed = true
-          apply($0.agent.handle(.progressed(bytes: 4096)), to: &$0)
+          apply($0.agent.handle(.progressed(bytes: 4096, .unknown)), to: &$0)
         }
       }
       let isLoad = work == id(1) && second == .load(device, maxBytes: 1)
@@ -148,7 +150,7 @@ import Testing
       }
       add("fails") {
         $0.work = nil
-        apply($0.agent.handle(.finished(.failed(code: 11, neededBytes: 0, .stopped))), to: &$0)
+        apply($0.agent.handle(.finished(.failed(code: 11, neededBytes: 0, .stopped, .device))), to: &$0)
       }
     }
     return steps
@@ -161,8 +163,8 @@ import Testing
     }
     if case .working = world.agent.state, world.work == nil { return "nothing is worked on" }
     if let machine = world.dom0, case .answered(let kind)? = machine.ending {
-      if !kind.fits(machine.verb) { return "an answer that does not fit" }
-      if case .committed = kind, !isLying && !world.commits.contains(machine.id) {
+      if !kind.fits(machine.wanted.verb) { return "an answer that does not fit" }
+      if case .committed = kind, !isLying && !world.commits.contains(machine.wanted.id) {
         return "committed is believed without a commit"
       }
     }

@@ -21,8 +21,8 @@ import Testing
 
   @Test func `the newest counts`() throws {
     let numbers = try pair()
-    var dom0 = SocketCells(owning: numbers.0)
-    var agent = SocketCells(owning: numbers.1)
+    var dom0 = SocketCells(FileDescriptor(owning: numbers.0))
+    var agent = SocketCells(FileDescriptor(owning: numbers.1))
     #expect(try agent.look() == nil)
     for message in ["1 idle", "x", "1 last"] { try dom0.say([UInt8](message.utf8)) }
     #expect(try agent.look() == [UInt8]("1 last".utf8))
@@ -33,8 +33,8 @@ import Testing
 
   @Test func `too long is nonsense`() throws {
     let numbers = try pair()
-    var dom0 = SocketCells(owning: numbers.0)
-    var agent = SocketCells(owning: numbers.1)
+    var dom0 = SocketCells(FileDescriptor(owning: numbers.0))
+    var agent = SocketCells(FileDescriptor(owning: numbers.1))
     try dom0.say([UInt8](repeating: 0x31, count: 5000))
     let seen = try #require(try agent.look())
     #expect(seen.count == 256)
@@ -43,7 +43,7 @@ import Testing
 
   @Test func `the other side's end`() throws {
     let numbers = try pair()
-    var agent = SocketCells(owning: numbers.1)
+    var agent = SocketCells(FileDescriptor(owning: numbers.1))
     close(numbers.0)
     do throws(CellError) {
       _ = try agent.look()
@@ -55,9 +55,9 @@ import Testing
 
   @Test func `nobody reads`() throws {
     let numbers = try pair()
-    var dom0 = SocketCells(owning: numbers.0)
+    var dom0 = SocketCells(FileDescriptor(owning: numbers.0))
     for _ in 0..<10_000 { try dom0.say([UInt8]("1 idle".utf8)) }
-    var agent = SocketCells(owning: numbers.1)
+    var agent = SocketCells(FileDescriptor(owning: numbers.1))
     #expect(try agent.look() == [UInt8]("1 idle".utf8))
   }
 }

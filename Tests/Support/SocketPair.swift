@@ -3,7 +3,7 @@ import SystemIO
 
 /// Two connected sockets of this process: one for the code under test, one for the test.
 public final class SocketPair: @unchecked Sendable {
-  /// For `UnixSocket(owning:)`: does not block. Taken over by that.
+  /// For `UnixSocket`: does not block. Taken over by that.
   public let client: Int32
   private let server: FileHandle
 

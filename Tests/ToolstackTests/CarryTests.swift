@@ -23,11 +23,10 @@ struct CarryAsRootTests {
   ) throws -> (state: [UInt8], metadata: [UInt8], diskBytes: UInt64) {
     let directory = SystemPath(word: "/var/tmp")
     let source = try MemoryFile(state)
-    let request = TransferDisk.Request(spoolDirectory: directory)
-    var options = CarryOptions(request: request)
+    var options = CarryOptions(request: TransferDisk.Request(spoolDirectory: directory))
     options.maxStateBytes = maxStateBytes
-    let carried = try TransferDisk.carry(
-      source.descriptor, metadata: Self.metadata, over: try TransferDisk.make(request), options)
+    let disk = try TransferDisk.make(holding: source.descriptor, metadata: Self.metadata, options)
+    let carried = try disk.fetch(options)
     let file = try carried.state.file()
     return (try file.bytes(count: carried.state.bytes), carried.metadata, carried.diskBytes)
   }

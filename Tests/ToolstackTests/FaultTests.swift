@@ -214,10 +214,10 @@ private struct FaultCase: Sendable, CustomTestStringConvertible {
       () throws(ToolError) in
       arrived = []
       let request = TransferDisk.Request(path: path, spoolDirectory: spool)
-      let disk = try TransferDisk.make(request)
-      let carried = try TransferDisk.carry(
-        source.descriptor, metadata: [UInt8]("qemu 1\n".utf8), over: disk,
-        CarryOptions(request: request))
+      let options = CarryOptions(request: request)
+      let disk = try TransferDisk.make(
+        holding: source.descriptor, metadata: [UInt8]("qemu 1\n".utf8), options)
+      let carried = try disk.fetch(options)
       do throws(SystemError) {
         arrived = try carried.state.file().bytes(count: carried.state.bytes)
       } catch {

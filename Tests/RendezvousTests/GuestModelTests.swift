@@ -1,0 +1,282 @@
+import Rendezvous
+import SaveDisk
+import Testing
+
+// The guest of a `take`, explored: both machines as they are, and around them what `dump` and the
+// agent do with a guest (formats/rendezvous.md, section 3.1), in every order of messages, deadlines,
+// failures and deaths, one violent death of an agent included.
+//
+// Invariants, where nothing can happen any more:
+// - success means that the guest is as it was wished: going on, or, with `keep`, stopped;
+// - after a failure it goes on, or dom0's user has been told that it could not be told;
+// - if dom0's side has been killed, it goes on, unless an agent has been killed too or the agent has
+//   heard `keep`.
+
+@Suite struct GuestModelTests {
+  enum Phase: Hashable {
+    case taking(OfferMachine)
+    case delivering
+    case keeping(OfferMachine)
+    /// `cont`, to the agent that was there or, the second time, to a new one.
+    case conting(OfferMachine, isLast: Bool)
+    case succeeded
+    case failed(isToldOfGuest: Bool)
+    case dead
+  }
+
+  enum Work: Hashable {
+    case take(GuestWish, Step)
+    case cont
+    case keep
+  }
+  enum Step: Hashable { case begun, told, stopped, saved }
+
+  struct World: Hashable {
+    var dom0: Phase
+    var isConnected = true
+    var offer: Offer
+    var answer = Reading<Answer>.nothing
+    var agent = AgentMachine()
+    var agentLives = true
+    var work: Work?
+    /// The agent has stopped the guest, and owes it a word.
+    var owes = false
+    var guestRuns = true
+    var agentsKilled = 0
+    var keepWasHeard = false
+  }
+
+  static func wanted(_ number: UInt64, _ verb: Verb) -> Wanted {
+    Wanted(id: Bytes16(first: number, last: 0), verb, milliseconds: 1)
+  }
+
+  static func start(_ wish: GuestWish) -> World {
+    let machine = OfferMachine(wanted(1, .take(MessageTests.xvdz, maxBytes: 1, wish)))
+    return World(dom0: .taking(machine), offer: machine.offer)
+  }
+
+  // MARK: The agent
+
+  static func resume(_ world: inout World) {
+    guard world.owes else { return }
+    world.owes = false
+    world.guestRuns = true
+  }
+
+  static func apply(_ actions: [AgentMachine.Action], to world: inout World) {
+    for action in actions {
+      switch action {
+      case .stop:
+        world.work = nil
+        resume(&world)
+      case .release: resume(&world)
+      case .answer(let answer): world.answer = .message(answer)
+      case .begin(let wanted):
+        switch wanted.verb {
+        case .take(_, _, let wish): world.work = .take(wish, .begun)
+        case .cont: world.work = .cont
+        case .keep: world.work = .keep
+        default: Issue.record("not offered here: \(wanted)")
+        }
+      }
+    }
+  }
+
+  static func finish(_ kind: AnswerKind, _ world: inout World) {
+    world.work = nil
+    apply(world.agent.handle(.finished(kind)), to: &world)
+  }
+
+  static func work(_ work: Work, _ world: inout World) {
+    switch work {
+    case .cont:
+      world.owes = false
+      world.guestRuns = true
+      finish(.ready, &world)
+    case .keep:
+      world.owes = false
+      world.keepWasHeard = true
+      finish(.ready, &world)
+    case .take(let wish, .begun):
+      apply(world.agent.handle(.progressed(bytes: 0, .stopped)), to: &world)
+      world.work = .take(wish, .told)
+    case .take(let wish, .told):
+      world.owes = true
+      world.guestRuns = false
+      world.work = .take(wish, .stopped)
+    case .take(let wish, .stopped):
+      if wish == .pause {
+        resume(&world)
+        apply(world.agent.handle(.progressed(bytes: 0, .running)), to: &world)
+      }
+      world.work = .take(wish, .saved)
+    case .take(let wish, .saved):
+      finish(.committed(diskBytes: 8192, wish == .keep ? .stopped : .running), &world)
+    }
+  }
+
+  static func endAgent(_ world: inout World) {
+    apply(world.agent.handle(.carrierGone), to: &world)
+    world.work = nil
+    world.agentLives = false
+  }
+
+  // MARK: dom0
+
+  static func offer(_ number: UInt64, _ verb: Verb, _ world: inout World) -> OfferMachine {
+    let machine = OfferMachine(wanted(number, verb))
+    world.offer = machine.offer
+    return machine
+  }
+
+  /// Another process, because the first has ended or was ended.
+  static func contByAnother(_ world: inout World) {
+    world.agent = AgentMachine()
+    world.agentLives = true
+    world.isConnected = true
+    world.work = nil
+    world.owes = false
+    world.answer = .nothing
+    world.dom0 = .conting(offer(9, .cont, &world), isLast: true)
+  }
+
+  /// What dom0 does once its offer has ended.
+  static func follow(_ machine: OfferMachine, _ world: inout World) {
+    guard let ending = machine.ending else { return }
+    switch (world.dom0, ending) {
+    case (.taking, .answered(.committed(_, .stopped))): world.dom0 = .delivering
+    case (.taking, .answered(.committed)): world.dom0 = .succeeded
+    case (.taking, .answered(.failed(_, _, let guest, _))):
+      world.dom0 = .failed(isToldOfGuest: guest == .stopped)
+    case (.taking, _):
+      if world.agentLives { endAgent(&world) }
+      var machine = machine
+      machine.hearLast(world.answer)
+      if machine.owesCont {
+        contByAnother(&world)
+      } else {
+        world.dom0 = .failed(isToldOfGuest: false)
+      }
+    case (.keeping, .answered(.ready)): world.dom0 = .succeeded
+    case (.keeping, _): world.dom0 = .conting(offer(4, .cont, &world), isLast: false)
+    case (.conting, .answered(.ready)): world.dom0 = .failed(isToldOfGuest: false)
+    case (.conting(_, isLast: false), _):
+      if world.agentLives { endAgent(&world) }
+      contByAnother(&world)
+    case (.conting(_, isLast: true), _): world.dom0 = .failed(isToldOfGuest: true)
+    default: Issue.record("nothing was offered")
+    }
+    switch world.dom0 {
+    case .succeeded, .failed:
+      world.offer = .idle
+      world.isConnected = false
+    default: break
+    }
+  }
+
+  static func machine(_ phase: Phase) -> OfferMachine? {
+    switch phase {
+    case .taking(let machine), .keeping(let machine), .conting(let machine, _): machine
+    default: nil
+    }
+  }
+
+  static func replace(_ machine: OfferMachine, in world: inout World) {
+    switch world.dom0 {
+    case .taking: world.dom0 = .taking(machine)
+    case .keeping: world.dom0 = .keeping(machine)
+    case .conting(_, let isLast): world.dom0 = .conting(machine, isLast: isLast)
+    default: break
+    }
+    follow(machine, &world)
+  }
+
+  // MARK: Exploring
+
+  static func steps(_ world: World) -> [World] {
+    var steps: [World] = []
+    func add(_ change: (inout World) -> Void) {
+      var next = world
+      change(&next)
+      if next != world { steps.append(next) }
+    }
+    if let machine = machine(world.dom0) {
+      var events: [OfferMachine.Event] = [.answer(world.answer), .lastDeadline]
+      if case .taking = world.dom0 { events.append(.interrupted) }
+      // The end is seen after everything that was said before it.
+      if !world.agentLives, world.answer == .nothing { events.append(.gone) }
+      for event in events {
+        add {
+          var machine = machine
+          machine.handle(event)
+          // An answer is taken out of the carrier by a look.
+          if case .answer = event { $0.answer = .nothing }
+          replace(machine, in: &$0)
+        }
+      }
+    }
+    if world.dom0 == .delivering {
+      add { $0.dom0 = .keeping(offer(2, .keep, &$0)) }
+      add { $0.dom0 = .conting(offer(3, .cont, &$0), isLast: false) }
+    }
+    switch world.dom0 {
+    case .succeeded, .failed, .dead: break
+    default:
+      add {
+        $0.dom0 = .dead
+        $0.isConnected = false
+      }
+    }
+    guard world.agentLives else { return steps }
+    add { apply($0.agent.handle(.offer(.message($0.offer))), to: &$0) }
+    if !world.isConnected { add { endAgent(&$0) } }
+    if let work = world.work {
+      add { Self.work(work, &$0) }
+      add {
+        resume(&$0)
+        finish(.failed(code: 11, neededBytes: 0, .running, .device), &$0)
+      }
+    }
+    if world.agentsKilled == 0 {
+      add {
+        $0.agentLives = false
+        $0.work = nil
+        $0.agentsKilled = 1
+      }
+    }
+    return steps
+  }
+
+  static func fault(_ world: World, _ wish: GuestWish) -> String? {
+    switch world.dom0 {
+    case .succeeded where world.guestRuns != (wish == .pause): "success, and the guest is not so"
+    case .failed(isToldOfGuest: false) where !world.guestRuns: "failed, and the guest stands"
+    case .dead where !world.guestRuns && world.agentsKilled == 0 && !world.keepWasHeard:
+      "dom0 is dead, and the guest stands"
+    default: nil
+    }
+  }
+
+  @Test(arguments: [GuestWish.pause, .keep])
+  func `a guest is always somebody's`(wish: GuestWish) {
+    var seen: Set<World> = [Self.start(wish)]
+    var waiting = Array(seen)
+    var ends: Set<Phase> = []
+    var count = 0
+    while let world = waiting.popLast() {
+      let next = Self.steps(world)
+      if next.isEmpty {
+        count += 1
+        ends.insert(world.dom0)
+        if let fault = Self.fault(world, wish) { Issue.record("\(fault): \(world)") }
+      }
+      for step in next where seen.insert(step).inserted { waiting.append(step) }
+    }
+    #expect(seen.count > 100 && count > 10, "\(seen.count), \(count)")
+    // The model is not so narrow that nothing happens in it.
+    #expect(
+      ends.isSuperset(of: [
+        .succeeded, .failed(isToldOfGuest: false), .failed(isToldOfGuest: true), .dead,
+      ]))
+  }
+}
