@@ -41,7 +41,7 @@ help:
 	@echo 'make test-xenstore  the agent on a real xenstored, with a real QEMU'
 	@echo 'make bench     ratios against lz4 | dd and a plain QEMU; as root'
 	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
-	@echo 'make build     .build/release/stubsave'
+	@echo 'make build     .build/release/stubsave, and the agent beside it'
 	@echo 'make agent     $(AGENT), static'
 	@echo 'make sanitize  the Swift tests under AddressSanitizer and ThreadSanitizer'
 	@echo 'make lint      swift format, strictly'
@@ -61,8 +61,10 @@ deps:
 	    && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 
-build: deps
+# The agent stands beside the program, where the program looks for it.
+build: deps agent
 	$(SWIFT) build $(RELEASE) --product stubsave
+	@install -m 755 $(AGENT) .build/release/stubsave-agent
 
 agent: deps
 	$(SWIFT) build $(EMBEDDED) --product stubsave-agent
@@ -78,7 +80,7 @@ test: test-release
 	$(MAKE) --jobs 2 --output-sync test-formats test-qemu test-hostile
 
 # Ratios, measured side by side; needs root for loop devices.
-bench: build agent
+bench: build
 	$(SWIFT) build $(RELEASE) --product stubsave-bench
 	$(SUDO) .build/release/stubsave-bench --stubsave .build/release/stubsave --agent $(AGENT)
 
@@ -110,13 +112,14 @@ test-qemu: build
 	$(SUDO) $(PYTHON) Tests/QEMU/roundtrip.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
 
-# A real xenstored, run as a plain process: its client, and the agent beside a real QEMU as another
-# domain.
+# A real xenstored, run as a plain process: its client, the agent beside a real QEMU as another
+# domain, and dom0's commands against that agent and against one that lies.
 XENSTORED = $(SUDO) env PATH="$$PATH" $(PYTHON) Tests/Xenstored/xenstored.py --domain 5 --domain 7 --
-test-xenstore: build agent
+test-xenstore: build
 	$(SWIFT) build --build-tests $(DEBUG)
 	$(XENSTORED) env $(SWIFT_TEST) $(DEBUG) --skip-build --filter OnXenstoredTests
 	$(XENSTORED) $(PYTHON) Tests/Agent/serve.py --stubsave .build/release/stubsave --agent $(AGENT)
+	$(XENSTORED) $(PYTHON) Tests/Agent/overxen.py --stubsave .build/release/stubsave --agent $(AGENT)
 
 # Hostile monitors, disks that must not be touched, and every system call failing once.
 test-hostile: build
@@ -142,7 +145,7 @@ lint:
 fixtures: deps
 	$(PYTHON) fixtures/make.py
 
-install: build agent
+install: build
 	install -D -m 755 .build/release/stubsave $(DESTDIR)$(prefix)/bin/stubsave
 	install -D -m 755 $(AGENT) $(DESTDIR)$(prefix)/lib/stubsave/stubsave-agent
 

@@ -25,7 +25,8 @@ struct AgentFiles {
   ) throws(WorkFailure) -> FileDescriptor {
     if let number = name.openFile { return FileDescriptor(borrowing: number) }
     guard let path = devices.appending(name.bytes) else { preconditionFailure() }
-    let changes = try attempt(.system) { () throws(SystemError) in try DirectoryChanges(of: devices) }
+    let changes = try attempt(.system) { () throws(SystemError) in try DirectoryChanges(of: devices)
+    }
     while true {
       if let disk = try openIfThere(path, isWriting: isWriting) { return disk }
       try heed()

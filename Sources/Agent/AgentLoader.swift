@@ -76,7 +76,9 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
     _ wanted: Wanted, _ maxStateBytes: UInt64
   ) throws(WorkFailure) -> StateFromDisk {
     guard case .load(let device, let maxBytes) = wanted.verb else {
-      throw WorkFailure(.verb, .unsupported) { $0.append("something else than a state was offered") }
+      throw WorkFailure(.verb, .unsupported) {
+        $0.append("something else than a state was offered")
+      }
     }
     let disk = try attention.open(device, of: wanted, isWriting: false, files)
     return try StateFromDisk.read(disk, wanted.id, maxBytes: min(maxBytes, maxStateBytes))

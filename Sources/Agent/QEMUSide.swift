@@ -76,7 +76,6 @@ struct QEMUSide: ~Copyable {
 
   /// The time for what is asked from now on begins.
   mutating func begin(milliseconds: UInt64) {
-    monitor.abandon()
     monitor.signals = signals
     monitor.deadline = Deadline(timeoutMilliseconds: milliseconds)
     guest = .unknown
@@ -153,13 +152,9 @@ struct QEMUSide: ~Copyable {
   }
 
   private mutating func takeBack(_ set: UInt64) {
-    do throws(MonitorError) {
-      try monitor.removeDescriptors(set: set)
-    } catch {
-      // The state is there; whether the reply comes late or never is of no consequence. A set that
-      // stays is an empty file in the end (`BoundedFile`).
-      monitor.abandon()
-    }
+    // The state is there; whether the reply comes late or never is of no consequence. A set that
+    // stays is an empty file in the end (`BoundedFile`).
+    try? monitor.removeDescriptors(set: set)
   }
 
   // MARK: Restoring
@@ -193,7 +188,6 @@ struct QEMUSide: ~Copyable {
   /// has been slow, or a signal wants to end the agent.
   mutating func resume() {
     guard isStopped else { return }
-    monitor.abandon()
     monitor.signals = nil
     monitor.deadline = Deadline(timeoutMilliseconds: QEMUSide.resumeTimeoutMilliseconds)
     do throws(MonitorError) {

@@ -9,9 +9,8 @@ import SystemIO
 public struct Monitor: ~Copyable {
   private let socket: UnixSocket
   private var lines: LineBuffer
-  private var lastID: UInt64 = 0
-  /// Replies to commands up to this one are no longer waited for, and may still come.
-  private var lastAbandonedID: UInt64 = 0
+  /// Of the command that was sent last.
+  private var lastID: UInt64
   /// For every wait from now on; absolute, so that no flood of events extends it.
   public var deadline: Deadline
   /// The number of `EndingSignals`; while it is set, a signal ends a wait with `.interrupted`.
@@ -28,6 +27,9 @@ public struct Monitor: ~Copyable {
   public static let maxLineBytes = 1 << 20
 
   /// Connects, reads the greeting and leaves negotiation mode.
+  ///
+  /// Commands are numbered from a random number on: a command that was under way when the client
+  /// before had gone is answered to the next one (measured with 7.2).
   public static func connect(
     to path: SystemPath, deadline: Deadline, signals: Int32? = nil
   ) throws(MonitorError) -> Monitor {
@@ -37,21 +39,31 @@ public struct Monitor: ~Copyable {
     } catch {
       throw .cannotConnect(error)
     }
-    return try greeted(socket, deadline: deadline, signals: signals)
+    let random: UInt64
+    do throws(SystemError) {
+      random = try Randomness.words().0
+    } catch {
+      throw .system(error)
+    }
+    // 2^53 is where JSON's numbers cease to be exact elsewhere.
+    return try greeted(
+      socket, deadline: deadline, signals: signals, firstID: random & ((1 << 52) - 1) + 1)
   }
 
   /// The same over a socket that is connected.
   public static func greeted(
-    _ socket: consuming UnixSocket, deadline: Deadline, signals: Int32? = nil
+    _ socket: consuming UnixSocket, deadline: Deadline, signals: Int32? = nil,
+    firstID: UInt64 = 1
   ) throws(MonitorError) -> Monitor {
-    var monitor = Monitor(socket, deadline)
+    var monitor = Monitor(socket, deadline, firstID)
     monitor.signals = signals
     try monitor.greet()
     return monitor
   }
 
-  private init(_ socket: consuming UnixSocket, _ deadline: Deadline) {
+  private init(_ socket: consuming UnixSocket, _ deadline: Deadline, _ firstID: UInt64) {
     self.socket = socket
+    lastID = firstID - 1
     self.deadline = deadline
     lines = LineBuffer(maxLineBytes: Monitor.maxLineBytes)
   }
@@ -109,22 +121,19 @@ public struct Monitor: ~Copyable {
     while true {
       let document = try receive(command)
       if note(event: document) { continue }
-      let id = document.member("id").flatMap { document.unsigned($0) }
-      if let id, id > 0 && id <= lastAbandonedID { continue }
-      guard id == lastID else { throw .notQMP("a reply to another command") }
-      if let result = document.member("return") {
-        return Reply(document: document, result: result)
+      let (result, error) = (document.member("return"), document.member("error"))
+      if result == nil && error == nil {
+        throw .notQMP("a line that is neither a reply nor an event")
       }
-      guard let error = document.member("error"),
-        let member = document.member("desc", of: error),
+      // To a command that was given up, or to one of another client's.
+      guard let id = document.member("id"), document.unsigned(id) == lastID else { continue }
+      if let result { return Reply(document: document, result: result) }
+      guard let error, let member = document.member("desc", of: error),
         let description = document.string(member)
       else { throw .notQMP("a reply that is neither a result nor an error") }
       throw .refused(command: command, description: description)
     }
   }
-
-  /// Gives up waiting for whatever has been sent; the next command can be run all the same.
-  public mutating func abandon() { lastAbandonedID = lastID }
 
   /// To be waited for: readable when QEMU has said something.
   public var number: Int32 { socket.number }
@@ -152,8 +161,8 @@ public struct Monitor: ~Copyable {
 
   /// Waits for one event, whatever it is.
   mutating func awaitEvent(_ what: StaticString) throws(MonitorError) {
-    let document = try receive(what)
-    guard note(event: document) else { throw .notQMP("a reply that nobody waits for") }
+    // Or a reply that nobody waits for.
+    _ = note(event: try receive(what))
   }
 
   /// True if it is an event; those that matter are kept.

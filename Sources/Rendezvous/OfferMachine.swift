@@ -36,7 +36,7 @@ public struct OfferMachine: Hashable, Sendable {
 
   public let wanted: Wanted
   public private(set) var state = State.offered
-  /// The agent has said that it stops a guest that runs, and not yet that it goes on.
+  /// An agent has said that it stops a guest that runs, and none yet that it goes on.
   public private(set) var hasStoppedGuest = false
 
   public init(_ wanted: Wanted) { self.wanted = wanted }
@@ -60,8 +60,18 @@ public struct OfferMachine: Hashable, Sendable {
     guard case .message(.of(wanted.id, let kind)) = reading else { return }
     switch kind {
     case .progress(_, let guest), .committed(_, let guest), .failed(_, _, let guest, _):
-      hasStoppedGuest = guest == .stopped
+      note(guest)
     case .accepted, .ready, .loaded: break
+    }
+  }
+
+  /// An agent that finds the guest standing may follow one that has stopped it and died: what that
+  /// one said holds until somebody says that the guest runs.
+  private mutating func note(_ guest: GuestState) {
+    switch guest {
+    case .stopped: hasStoppedGuest = true
+    case .running: hasStoppedGuest = false
+    case .paused, .unknown: break
     }
   }
 
@@ -96,8 +106,9 @@ public struct OfferMachine: Hashable, Sendable {
       case .unsupported(_, let version): state = .ended(.unsupported(version: version))
       case .of(_, let kind) where !kind.isFinal:
         state = .accepted
-        if case .progress(_, let guest) = kind { hasStoppedGuest = guest == .stopped }
+        if case .progress(_, let guest) = kind { note(guest) }
       case .of(_, let kind):
+        if case .committed(_, let guest) = kind { note(guest) }
         state = .ended(kind.fits(wanted.verb) ? .answered(kind) : .nonsense)
       }
     }

@@ -92,6 +92,17 @@ public enum Dump {
       digest: taken.carried.digest, metadata: taken.carried.metadata)
   }
 
+  /// The agent that was to do it has died, and another has taken the state of a guest that stood.
+  private static func letGoOn<Agent: AgentPeer & ~Copyable>(
+    _ agent: inout Agent, _ options: DumpOptions
+  ) throws(ToolError) {
+    if agent.say(.cont) { return }
+    let error = ToolError(.stubdomainFailed, options.transfer.place.name) {
+      $0.append("the agent died and was replaced in the middle")
+    }
+    throw agent.giveUp(after: error, guestIsStopped: true)
+  }
+
   /// Success is only what the agent has confirmed: a guest that goes on after its state has been
   /// taken for good would be there twice.
   private static func keepStopped<Agent: AgentPeer & ~Copyable>(
@@ -130,9 +141,11 @@ public enum Dump {
           .take(agent.name(of: disk), maxBytes: options.transfer.maxStateBytes, wish),
           milliseconds: options.transfer.timeoutMilliseconds), signals: signals)
       switch machine.ending {
-      case .answered(.committed(_, let guest))?:
-        let carried = try fetch(&disk, carrying, guest, &agent)
-        return Taken(carried: carried, guestIsStopped: guest == .stopped)
+      case .answered(.committed)?:
+        let isStopped = machine.hasStoppedGuest
+        let carried = try fetch(&disk, carrying, isStopped, &agent)
+        if isStopped && wish == .pause { try letGoOn(&agent, options) }
+        return Taken(carried: carried, guestIsStopped: isStopped && wish == .keep)
       case .answered(.failed(_, let needed, _, .small))?
       where !hasGrown && disk.canGrow && needed > disk.header.capacityBytes
         && needed <= carrying.limits.maxDiskBytes:
@@ -155,7 +168,7 @@ public enum Dump {
 
   /// Everything from the disk, which is not looked at any more then.
   private static func fetch<Agent: AgentPeer & ~Copyable>(
-    _ disk: inout TransferDisk, _ carrying: CarryOptions, _ guest: GuestState,
+    _ disk: inout TransferDisk, _ carrying: CarryOptions, _ guestIsStopped: Bool,
     _ agent: inout Agent
   ) throws(ToolError) -> CarriedState {
     do throws(ToolError) {
@@ -163,7 +176,7 @@ public enum Dump {
       try disk.wipe()
       return carried
     } catch {
-      throw agent.giveUp(after: error, guestIsStopped: guest == .stopped)
+      throw agent.giveUp(after: error, guestIsStopped: guestIsStopped)
     }
   }
 

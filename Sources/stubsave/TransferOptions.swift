@@ -27,7 +27,8 @@ struct TransferOptions: ParsableArguments {
   var agent: PathArgument?
 
   @Option(
-    help: ArgumentHelp("With a domid: the name of --disk there, such as xvdz.", valueName: "device"))
+    help: ArgumentHelp("With a domid: the name of --disk there, such as xvdz.", valueName: "device")
+  )
   var attached: DeviceArgument?
 
   @Option(help: ArgumentHelp("With a domid: the socket of dom0's xenstored.", valueName: "socket"))

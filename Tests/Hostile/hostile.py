@@ -142,6 +142,8 @@ class Fault(NamedTuple):
             codes |= REFUSED
         if point.startswith("migrate-") and self.may_pass_at == NO_CONTENT:
             codes |= LATE  # what was not done has no events
+        if point == "MIGRATION":  # a reply where events are waited for is another client's
+            codes |= LATE
         return codes
 
 
@@ -166,7 +168,9 @@ FAULTS = (
     Fault("fields of other types", replying(ODD), REFUSED, SHORTLY, NO_CONTENT),
     Fault("keys twice", replying(TWICE), REFUSED, SHORTLY, NO_CONTENT),
     Fault("return and error", replying('{}, "error": {}'), REFUSED, SHORTLY, NO_CONTENT),
-    Fault("another id", sending(line({"return": {}, "id": "of another"}))),
+    Fault("another id", sending(line({"return": {}, "id": "of another"})), LATE, SHORTLY),
+    Fault("another client's reply first", lambda turn: after(
+        line({"error": {"class": "GenericError", "desc": "no"}, "id": 7}), turn), HARMLESS),
     Fault("event of another type", sending(line({"event": 5})), REFUSED | LATE, SHORTLY),
     Fault("answer twice", lambda turn: after(turn.perform(), turn), HARMLESS | REFUSED),
     Fault("many events first", lambda turn: after(MANY, turn), HARMLESS),
@@ -258,7 +262,8 @@ def faults(points: Mapping[str, list[str]]) -> Iterator[Conversation]:
             where = f"{kind}, {number} {point}"
             for fault in FAULTS:
                 yield Conversation(f"{where}, {fault.name}", kind, {number: fault.hook},
-                                   fault.codes_at(point), fault.options)
+                                   fault.codes_at(point),
+                                   SHORTLY if point == "MIGRATION" else fault.options)
             for which in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
                 yield Conversation(f"{where}, {which.name}", kind, {number: hold},
                                    frozenset({-which}), number=which)

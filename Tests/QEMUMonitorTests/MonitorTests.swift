@@ -26,7 +26,8 @@ struct MonitorTests {
   ) throws -> Monitor {
     try pair.say(text)
     return try Monitor.greeted(
-      UnixSocket(FileDescriptor(owning: pair.client)), deadline: Deadline(timeoutMilliseconds: timeoutMilliseconds))
+      UnixSocket(FileDescriptor(owning: pair.client)),
+      deadline: Deadline(timeoutMilliseconds: timeoutMilliseconds))
   }
 
   private func expectFailure(
@@ -88,8 +89,8 @@ struct MonitorTests {
   }
 
   @Test(arguments: [
-    #"{"return": {}, "id": 3}"#, #"{"return": {}, "id": "2"}"#, #"{"return": {}}"#,
-    #"{"id": 2}"#, #"{"error": {}, "id": 2}"#, #"{"return": {}, "id": 2.0}"#,
+    #"{"id": 2}"#, #"{"error": {}, "id": 2}"#, #"{"error": {"desc": 5}, "id": 2}"#, "{}",
+    #"{"result": {}, "id": 2}"#,
   ])
   func `a reply that does not fit`(line: String) throws {
     var monitor = try connect(saying: Self.greeting + Self.agreed)
@@ -164,15 +165,25 @@ struct MonitorTests {
     let text = Self.greeting + Self.agreed
     pair.sayInBackground(text.utf8.map { Data([$0]) })
     let monitor = try Monitor.greeted(
-      UnixSocket(FileDescriptor(owning: pair.client)), deadline: Deadline(timeoutMilliseconds: 30_000))
+      UnixSocket(FileDescriptor(owning: pair.client)),
+      deadline: Deadline(timeoutMilliseconds: 30_000))
     #expect(!monitor.version.bytes.isEmpty)
   }
 
-  @Test func `a late reply to an abandoned command is passed over`() throws {
+  @Test(arguments: [
+    #"{"return": {}, "id": 3}"#, #"{"return": {}, "id": "2"}"#, #"{"return": {}}"#,
+    #"{"return": {}, "id": 2.0}"#, #"{"error": {"desc": "no"}, "id": 1}"#, #"{"error": {}}"#,
+  ])
+  func `a reply to another client's command is passed over`(line: String) throws {
+    var monitor = try connect(saying: Self.greeting + Self.agreed)
+    try pair.say(line + "\n" + #"{"return": {}, "id": 2}"# + "\n")
+    try monitor.stop()
+  }
+
+  @Test func `a late reply to a command that was given up is passed over`() throws {
     var monitor = try connect(saying: Self.greeting + Self.agreed)
     monitor.deadline = Deadline(timeoutMilliseconds: 10)
     #expect(throws: MonitorError.self) { try monitor.stop() }
-    monitor.abandon()
     monitor.deadline = Deadline(timeoutMilliseconds: 30_000)
     try pair.say("{\"return\":{},\"id\":2}\n{\"return\":{},\"id\":3}\n")
     try monitor.cont()

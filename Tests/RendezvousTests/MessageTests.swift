@@ -39,22 +39,24 @@ import Testing
     return name
   }
 
-  static let answers: [(Answer, String)] = [
-    (.of(id: id, .accepted), "1 \(idText) accepted"),
-    (.of(id: id, .ready), "1 \(idText) ready"),
-    (.of(id: id, .progress(bytes: 4096, .unknown)), "1 \(idText) progress 4096 unknown"),
-    (.of(id: id, .progress(bytes: 0, .stopped)), "1 \(idText) progress 0 stopped"),
-    (.of(id: id, .committed(diskBytes: 8192, .paused)), "1 \(idText) committed 8192 paused"),
-    (.of(id: id, .committed(diskBytes: 8192, .running)), "1 \(idText) committed 8192 running"),
-    (.of(id: id, .committed(diskBytes: 8192, .stopped)), "1 \(idText) committed 8192 stopped"),
-    (.of(id: id, .loaded(stateBytes: 5)), "1 \(idText) loaded 5"),
-    (.unsupported(id: id, version: 3), "3 \(idText) unsupported"),
-  ] + FailureReason.allCases.map { reason in
-    (
-      .of(id: id, .failed(code: 7, neededBytes: 12288, .unknown, reason)),
-      "1 \(idText) failed 7 12288 unknown \(reason)"
-    )
-  }
+  static let answers: [(Answer, String)] =
+    [
+      (.of(id: id, .accepted), "1 \(idText) accepted"),
+      (.of(id: id, .ready), "1 \(idText) ready"),
+      (.of(id: id, .progress(bytes: 4096, .unknown)), "1 \(idText) progress 4096 unknown"),
+      (.of(id: id, .progress(bytes: 0, .stopped)), "1 \(idText) progress 0 stopped"),
+      (.of(id: id, .committed(diskBytes: 8192, .paused)), "1 \(idText) committed 8192 paused"),
+      (.of(id: id, .committed(diskBytes: 8192, .running)), "1 \(idText) committed 8192 running"),
+      (.of(id: id, .committed(diskBytes: 8192, .stopped)), "1 \(idText) committed 8192 stopped"),
+      (.of(id: id, .loaded(stateBytes: 5)), "1 \(idText) loaded 5"),
+      (.unsupported(id: id, version: 3), "3 \(idText) unsupported"),
+    ]
+    + FailureReason.allCases.map { reason in
+      (
+        .of(id: id, .failed(code: 7, neededBytes: 12288, .unknown, reason)),
+        "1 \(idText) failed 7 12288 unknown \(reason)"
+      )
+    }
 
   @Test func `messages come back`() {
     for (offer, text) in Self.offers {

@@ -150,7 +150,8 @@ import Testing
       }
       add("fails") {
         $0.work = nil
-        apply($0.agent.handle(.finished(.failed(code: 11, neededBytes: 0, .stopped, .device))), to: &$0)
+        apply(
+          $0.agent.handle(.finished(.failed(code: 11, neededBytes: 0, .stopped, .device))), to: &$0)
       }
     }
     return steps

@@ -7,7 +7,8 @@ xenstored takes whoever connects there for that domain, permissions and quotas i
 
   $STUBSAVE_XENSTORED/dom0           dom0's socket
   $STUBSAVE_XENSTORED/DOMID          a domain's, for one client at a time
-  $STUBSAVE_XENSTORED/kill DOMID     (a FIFO) a domid written there: that domain dies
+  $STUBSAVE_XENSTORED/dead.DOMID     a domain that has died, once VIRQ_PORT comes by to-xenstored
+  $STUBSAVE_XENSTORED/pid            xenstored's
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -71,17 +73,21 @@ class Domain:
         ring.write_bytes(bytes(4096))
         with ring.open("r+b") as file:
             self._page = mmap.mmap(file.fileno(), 4096)
+        # In one piece: struct writes "<I" byte by byte, and xenstored ignores a domain for ever once
+        # it has seen an index that was half written.
+        self._words = memoryview(self._page).cast("I")
         os.mkfifo(directory / f"to-{domid}")
         self._notified = os.open(directory / f"to-{domid}", os.O_RDWR | os.O_NONBLOCK)
         self._notify = os.open(directory / "to-xenstored", os.O_RDWR | os.O_NONBLOCK)
         self._changed, self._inbox = asyncio.Event(), b""
 
     def _index(self, offset: int) -> int:
-        return int(struct.unpack_from("<I", self._page, offset)[0])
+        return self._words[offset // 4]
 
     def _set(self, offset: int, value: int) -> None:
-        struct.pack_into("<I", self._page, offset, value & 0xFFFFFFFF)
-        os.write(self._notify, struct.pack("<I", FIRST_PORT + self.domid))
+        self._words[offset // 4] = value & 0xFFFFFFFF
+        with suppress(BlockingIOError):  # so many are pending that it will look here anyway
+            os.write(self._notify, struct.pack("<I", FIRST_PORT + self.domid))
 
     def _take(self) -> bytes:
         """What xenstored has put into the ring of replies."""

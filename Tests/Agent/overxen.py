@@ -1,0 +1,304 @@
+#!/usr/bin/python3
+"""stubsave dump and restore over a real xenstored, to another domain, permissions in force.
+
+First with the real agent beside a real QEMU, and a real loop device; then with clients in the
+stubdomain that lie, flood, fall silent or die. Run by Tests/Xenstored/xenstored.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+sys.dont_write_bytecode = True
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "QEMU")]
+from deaths import relay  # noqa: E402
+from machine import INCOMING, QEMU, SAVE, Guest, Lab, Machine, Score, expect  # noqa: E402
+from machine import running, state_in  # noqa: E402
+from stubdomain import (ANSWER, MKDIR, OFFER, RM, SET_PERMS, WRITE, Client,  # noqa: E402
+                        Refused, kill_domain, nodes, xenstored)
+
+HONEST, LYING = 5, 7  # domids
+LIMIT = 64 << 20
+MACHINE = Machine("e1000", "-device VGA -device e1000,netdev=net,romfile=")
+# Its state takes more than the smallest disk has.
+LARGE = Machine("virtio+hda", "-device VGA -device virtio-net-pci,netdev=net,romfile= "
+                "-device virtio-balloon-pci -device virtio-rng-pci -device intel-hda "
+                "-device e1000 -device qemu-xhci")
+MOST_BUSY = 0.05  # of one processor
+START_SECONDS = 0.05  # of processor time, for the program's start and the disk
+
+
+class Stubdomains:
+    """What all cases need."""
+
+    def __init__(self, lab: Lab, agent: str) -> None:
+        self.lab, self.agent, self.devices = lab, agent, lab.directory / "dev"
+        self.devices.mkdir()
+
+    @asynccontextmanager
+    async def disk(self, size: int = 1 << 20, direction: str = "save") -> AsyncIterator[str]:
+        """A loop device, allocated, that stubdomains have as xvdz."""
+        file = Path(self.lab.path("disk"))
+        file.write_bytes(bytes(size))
+        device = subprocess.run(["losetup", "-f", "--show", str(file)], check=True,
+                                capture_output=True, text=True).stdout.strip()
+        try:
+            await self.lab.good("allocate", device, "--direction", direction)
+            (self.devices / "xvdz").symlink_to(device)
+            yield device
+        finally:
+            (self.devices / "xvdz").unlink(missing_ok=True)
+            subprocess.run(["losetup", "-d", device], check=True)
+
+    def serving(self, qmp: str):  # type: ignore[no-untyped-def]
+        """The real agent in the honest domain."""
+        return running(self.agent, "serve", qmp, f"xenstore:{xenstored()}/{HONEST}", str(LIMIT),
+                       str(self.devices), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+
+    def over(self, domid: int, device: str) -> tuple[str, ...]:
+        """Options of dump and restore."""
+        return (str(domid), "--disk", device, "--attached", "xvdz",
+                "--xenstore", str(xenstored() / "dom0"))
+
+    async def dump(self, guest: Guest, *options: str) -> bytes:
+        """A good dump over a disk of its own; the state."""
+        file = self.lab.path("state")
+        async with self.disk() as device:
+            await self.lab.good("dump", *self.over(HONEST, device), "-o", file, *options)
+        expect("stubsave" not in nodes(HONEST), "nodes are left")
+        return state_in(Path(file).read_bytes())
+
+
+async def whole(stubs: Stubdomains) -> str:
+    """Dumps of a guest that runs; the last state goes into a fresh QEMU, and is saved again."""
+    lab = stubs.lab
+    async with lab.guest(MACHINE, lab.new_ram()) as guest, stubs.serving(guest.qmp):
+        await guest.console.more(3)
+        for _ in range(2):
+            await stubs.dump(guest, "--pause")
+            await guest.goes_on()
+        state = await stubs.dump(guest, "--pause", "--keep-paused")
+        await guest.monitor.expect_status("paused")
+        expect(await stubs.dump(guest) == state, "a guest that stands has another state")
+    file = Path(lab.path("raw"))
+    file.write_bytes(state)
+    async with (lab.guest(MACHINE, lab.new_ram(), "-S", *INCOMING) as guest,
+                stubs.serving(guest.qmp), stubs.disk(direction="restore") as device):
+        await lab.good("restore", *stubs.over(HONEST, device), "-i", str(file))
+        await guest.monitor.expect_status("prelaunch", "paused")
+        again = lab.path("again")
+        await guest.monitor.execute(SAVE, filename=again, live=False)
+        differing = sum(a != b for a, b in zip(state, Path(again).read_bytes()))
+    expect(differing <= 1, f"{differing} bytes differ when saved again")
+    expect("stubsave" not in nodes(HONEST), "nodes are left")
+    return f"{len(state)} bytes; {differing} differ when saved again"
+
+
+async def too_small(stubs: Stubdomains) -> str:
+    """A disk that the user has made too small: how large it must be, and that is enough."""
+    lab = stubs.lab
+    async with lab.guest(LARGE, lab.new_ram()) as guest, stubs.serving(guest.qmp):
+        await guest.console.more(3)
+        async with stubs.disk(8192) as device:
+            outcome = await lab.refused(7, "dump", *stubs.over(HONEST, device), "--pause", "-o",
+                                        lab.path("none"))
+        await guest.goes_on()
+        size = outcome.message.partition("--size ")[2].split("`")[0]
+        async with stubs.disk(int(size)) as device:
+            await lab.good("dump", *stubs.over(HONEST, device), "--pause", "-o", lab.path("s"))
+        await guest.goes_on()
+    return outcome.message
+
+
+async def agent_killed(stubs: Stubdomains) -> str:
+    """The agent is killed when it tells QEMU to save; one that is started anew does it all."""
+    lab, killed = stubs.lab, asyncio.Event()
+
+    def before(command: str, pid: int) -> None:
+        if command == SAVE and not killed.is_set():
+            os.kill(pid, signal.SIGKILL)
+            killed.set()
+
+    async with lab.guest(MACHINE, lab.new_ram()) as guest:
+        await guest.console.more(3)
+        async with relay(lab, guest.qmp, before) as qmp, stubs.serving(qmp):
+            dump = asyncio.create_task(stubs.dump(guest, "--pause"))
+            await killed.wait()
+            async with stubs.serving(guest.qmp):
+                await dump
+                await guest.goes_on()
+    return "the second agent finds the guest stopped, and it goes on"
+
+
+async def permissions(stubs: Stubdomains) -> str:
+    """What the stubdomain may do with each of the nodes, while an offer stands."""
+    allowed = {(WRITE, ANSWER), (MKDIR, f"{ANSWER}/x"), (RM, ANSWER)}
+    refused = 0
+    with Client(LYING) as stub:
+        async with stubs.disk() as device:
+            dump = asyncio.create_task(stubs.lab.stubsave(
+                "dump", *stubs.over(LYING, device), "-o", "-", "--timeout", "1"))
+            id = await asyncio.to_thread(stub.offered)
+            for node in "stubsave", OFFER, ANSWER:
+                for kind, words, value in (
+                        (WRITE, (node,), b""), (MKDIR, (f"{node}/x",), b""),
+                        (SET_PERMS, (node, f"n{LYING}"), b""), (RM, (node,), b"")):
+                    try:
+                        stub.request(kind, *words, value=value)
+                        expect((kind, words[0]) in allowed, f"{kind} {words} is allowed")
+                    except Refused as error:
+                        refused += 1
+                        expect(str(error) in ("EACCES", "EPERM") and (kind, words[0]) not in allowed,
+                               f"{kind} {words}: {error}")
+            outcome = await dump
+    expect(outcome.code == 10, f"{outcome}; {id}")
+    expect("stubsave" not in nodes(LYING), "nodes are left")
+    return f"{refused} refused, {len(allowed)} allowed"
+
+
+class Lie(NamedTuple):
+    """What a stubdomain does once it has an offer, and what dom0 makes of it."""
+
+    name: str
+    code: int
+    value: bytes
+    is_endless: bool = False  # written in a loop
+    act: Callable[[Client], object] | None = None
+
+
+def lies() -> list[Lie]:
+    """ID stands for the offer's id."""
+    other = b"0" * 32
+    found = [Lie(f"nonsense {value[:24]!r}, {len(value)}", 9, value) for value in (
+        b"x", b"\0", b"\xff" * 100, b"1 idle", b" ", b"1 ID", b"a" * 255, b"a" * 256, b"1" * 2000,
+        b"1 ID committed", b"1 ID committed 1 happy", b"1 ID loaded 5", b"1 ID ready",
+        b"1 ID committed 99999999999999999999 paused", b"1 ID failed 0 0 running qemu",
+        b"1 ID failed 7 0 running \x1b[31m", b"2 ID committed 1 paused", b"1 ID committed 1 paused\n",
+        b"1 ID failed 256 0 running qemu", b"65536 ID unsupported")]
+    found += [Lie(f"passed over: {value[:24]!r}", 10, value) for value in (
+        b"", b"1 " + other + b" committed 8192 paused", b"7 " + other + b" whatever",
+        b"1 ID accepted", b"1 ID progress 4611686018427387904 running")]
+    found += [Lie(f"in a loop: {value[:24]!r}", 10, value, True) for value in (
+        b"1 ID accepted", b"1 ID progress 1 unknown", b"1 " + other + b" ready", b"")]
+    return found + [
+        Lie("children without end", 10, b"", True, lambda stub: stub.request(
+            MKDIR, f"{ANSWER}/{time.monotonic_ns() % 100}")),
+        Lie("the cell removed", 10, b"", False, lambda stub: stub.request(RM, ANSWER)),
+        Lie("committed, and nothing is on the disk", 3, b"1 ID committed 8192 paused"),
+        Lie("an older agent", 6, b"1 ID unsupported"), Lie("a newer one", 6, b"9 ID unsupported"),
+        Lie("too small, without measure", 7, b"1 ID failed 7 4611686018427387904 paused small"),
+        Lie("an unknown code", 9, b"1 ID failed 200 0 paused system"),
+    ]
+
+
+async def lie(stubs: Stubdomains, this: Lie, device: str) -> str:
+    """One of them: the exit code, in time, and at next to no cost."""
+    over = threading.Event()
+
+    def talk() -> None:
+        with Client(LYING) as stub, suppress(Refused):
+            value = this.value.replace(b"ID", stub.offered().encode())
+            while True:
+                if this.act:
+                    this.act(stub)
+                else:
+                    stub.request(WRITE, ANSWER, value=value)
+                if over.is_set() or not this.is_endless:
+                    break
+            over.wait()
+
+    talker = asyncio.create_task(asyncio.to_thread(talk))
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    outcome = await stubs.lab.stubsave("dump", *stubs.over(LYING, device), "-o", "-",
+                                       "--timeout", "1")
+    seconds, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    over.set()
+    await talker
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    expect(outcome.code == this.code and outcome.output == b"", f"{outcome}; not {this.code}")
+    expect(outcome.message.isascii() and outcome.message.isprintable() and outcome.message != "",
+           f"{outcome}")
+    expect(seconds < 3.5 and (this.code != 10 or seconds > 1.9), f"{outcome} after {seconds:.1f} s")
+    expect(busy < START_SECONDS + MOST_BUSY * seconds, f"{busy:.3f} s of processor time")
+    expect("stubsave" not in nodes(LYING), "nodes are left")
+    return f"exit {outcome.code}, {busy * 1000:.0f} ms of {seconds:.1f} s: {outcome.message}"
+
+
+async def silence(stubs: Stubdomains) -> str:
+    """Nobody is there."""
+    start = time.monotonic()
+    async with stubs.disk() as device:
+        outcome = await stubs.lab.refused(10, "dump", *stubs.over(LYING, device), "-o", "-")
+        expect(4.9 < time.monotonic() - start < 7, f"after {time.monotonic() - start:.1f} s")
+        unknown = await stubs.lab.refused(14, "dump", *stubs.over(99, device), "-o", "-")
+    return f"{outcome.message}; {unknown.message}"
+
+
+async def ends(stubs: Stubdomains) -> str:
+    """The domain dies, and then xenstored, while dom0 waits."""
+    said = list[str]()
+    for domid, end in (LYING, lambda: kill_domain(LYING)), (HONEST, lambda: os.kill(
+            int((xenstored() / "pid").read_text()), signal.SIGKILL)):
+        with Client(domid) as stub:
+            async with stubs.disk() as device:
+                dump = asyncio.create_task(stubs.lab.stubsave(
+                    "dump", *stubs.over(domid, device), "-o", "-"))
+                await asyncio.to_thread(stub.offered)
+                start = time.monotonic()
+                end()
+                outcome = await dump
+                expect(outcome.code == 9, f"{outcome}; wanted: 9")
+                expect(time.monotonic() - start < 2, "the end was not noticed")
+                said.append(outcome.message)
+    return "; ".join(said)
+
+
+async def run(options: argparse.Namespace, directory: Path) -> int:
+    """Exit code of the program. xenstored is dead at the end."""
+    score = Score()
+    stubs = Stubdomains(Lab(options.stubsave, directory), options.agent)
+    for case in whole, too_small, agent_killed, permissions:
+        await score.case(case.__name__, case(stubs))
+    async with stubs.disk() as device:
+        for this in (one for one in lies() if options.only in one.name):
+            await score.case(this.name, lie(stubs, this, device))
+    for case in silence, ends:
+        await score.case(case.__name__, case(stubs))
+    print(f"{score.passed} passed, {score.failed} failed")
+    return 1 if score.failed else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Test stubsave over a real xenstored.")
+    parser.add_argument("--stubsave", required=True, metavar="PROGRAM")
+    parser.add_argument("--agent", required=True, metavar="PROGRAM")
+    parser.add_argument("--only", default="", metavar="TEXT", help="lies whose names hold it")
+    options = parser.parse_args()
+    options.agent = str(Path(options.agent).resolve())
+    options.stubsave = str(Path(options.stubsave).resolve())
+    for program, way in ((QEMU, "apt package qemu-system-x86"), (options.stubsave, "make build"),
+                         (options.agent, "make agent"), ("losetup", "apt package mount")):
+        if shutil.which(program) is None:
+            print(f"needs {program} ({way})", file=sys.stderr)
+            return 2
+    with tempfile.TemporaryDirectory(prefix="stubsave-overxen-") as directory:
+        return asyncio.run(run(options, Path(directory)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
