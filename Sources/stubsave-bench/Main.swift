@@ -33,5 +33,7 @@ struct Bench: ParsableCommand {
     try InProcess(machine, workplace, runs: runs).measure()
     print("")
     try Commands(machine, workplace, stubsave: stubsave, agent: agent, runs: runs).measure()
+    print("")
+    try ThroughAgent(machine, workplace, stubsave: stubsave, agent: agent, runs: runs).measure()
   }
 }
