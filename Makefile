@@ -126,6 +126,7 @@ test-hostile: build
 	$(SUDO) $(PYTHON) Tests/Hostile/hostile.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/disks.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject.py --stubsave .build/release/stubsave
+	$(SUDO) $(PYTHON) Tests/Hostile/inject_agent.py --stubsave .build/release/stubsave
 
 # Without looking for leaks: swift-argument-parser leaves some to the end of the process, and so does
 # Foundation after it has read an empty file. The command line tests are not run under

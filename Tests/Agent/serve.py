@@ -12,6 +12,7 @@ import asyncio
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,8 @@ LARGE = Machine("virtio+hda", "-device VGA -device virtio-net-pci,netdev=net,rom
                 "-device virtio-balloon-pci -device virtio-rng-pci -device intel-hda "
                 "-device e1000 -device qemu-xhci")
 LIMIT = 64 << 20
+MOST_PROGRAM_BYTES = 1_100_000
+MOST_PEAK_KIB = 1536
 
 
 class Stubdomain:
@@ -169,6 +172,41 @@ async def too_small(lab: Lab, agent: str, kind: str) -> str:
         await stub.guest.goes_on()
         expect((await stub.offers.ask("reset", 65537))[:2] == ["failed", "7"], "reset over it")
         return f"needed {answer[2]}; over the limit {over}"
+
+
+async def bare(lab: Lab, agent: str, kind: str) -> str:
+    """In a root with nothing but itself, QEMU's socket and the disk: no /proc, no library."""
+    program = str(shutil.copy(agent, lab.directory / "agent"))
+    size = os.stat(program).st_size
+    expect(size <= MOST_PROGRAM_BYTES, f"the program has {size} bytes")
+    (lab.directory / "dev").mkdir()
+    async with lab.guest(MACHINE, lab.new_ram()) as guest:
+        await guest.console.more(3)
+        offers = SocketOffers()
+        async with running("chroot", str(lab.directory), "/agent", "serve",
+                           f"/{Path(guest.qmp).name}", offers.argument, str(LIMIT), "/dev",
+                           stdin=DEVNULL, stdout=DEVNULL, pass_fds=offers.inherited) as process:
+            offers.started()
+            stub = Stubdomain(lab, guest, offers, process)
+            device, id = await stub.disk()
+            os.mknod(stub.devices / "xvdz", 0o600 | stat.S_IFBLK, os.stat(device).st_rdev)
+            answer = await offers.ask("take", "xvdz", LIMIT, "pause", id=id)
+            expect(answer[0] == "committed", f"{answer}")
+            state = await lab.good("read", device, "-o", "-")
+            expect(state.startswith(b"QEVM"), "no state")
+            status = dict(line.split(":\t") for line in
+                          Path(f"/proc/{process.pid}/status").read_text().splitlines())
+            peak = int(status["VmHWM"].split()[0])
+            expect(status["Threads"] == "1" and peak <= MOST_PEAK_KIB, f"{status}")
+            mapped = {line.split()[5] for line in
+                      Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+                      if len(line.split()) > 5 and line.split()[5].startswith("/")}
+            expect(mapped == {program}, f"{mapped} are mapped")
+            await guest.goes_on()
+            offers.close()
+            expect(await process.wait() == 0, "its end")
+            subprocess.run(["losetup", "-d", device], check=True)
+    return f"{size} bytes, at most {peak} KiB in memory, one thread"
 
 
 async def wrong_disks(lab: Lab, agent: str, kind: str) -> str:
@@ -351,7 +389,9 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
     score = Score()
     kinds = ["socket"] + ["xenstore"] * ("STUBSAVE_XENSTORED" in os.environ)
     for kind in kinds:
-        for case in saves, takes, too_small, wrong_disks, talk, deaths, loads:
+        for case in saves, takes, bare, too_small, wrong_disks, talk, deaths, loads:
+            if case is bare and kind != "socket":
+                continue  # xenstored's socket is elsewhere
             place = directory / f"{kind}-{case.__name__}"
             place.mkdir()
             lab = Lab(options.stubsave, place)

@@ -199,7 +199,7 @@ class Fake:
                 for descriptor in self.fdsets.pop(given["fdset-id"], []):
                     os.close(descriptor)
             case "xen-save-devices-state":
-                self._save(given["filename"])
+                self.save(given["filename"])
             case "getfd":
                 self.names[given["fdname"]] = self._right()
             case "migrate-set-capabilities":
@@ -220,7 +220,7 @@ class Fake:
             raise Refused("No file descriptor supplied via SCM_RIGHTS")
         return self._rights.pop(0)
 
-    def _save(self, filename: str) -> None:
+    def save(self, filename: str) -> None:
         """Write the state as QEMU does; after a failure it keeps the descriptor."""
         fits = [fd for number, fdset in self.fdsets.items() for fd in fdset
                 if filename == f"/dev/fdset/{number}"

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import random
 import signal
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from inject import Score
 
 STATE = (STATES / "x02-pc-qubes-bios.dev").read_bytes()
 PEAK_BYTES = 160 << 20  # this program's own memory counts until the child has become stubsave
+LARGE_BYTES = 6 << 20  # more than a disk has at first
 LINE_BYTES = 16 << 20  # a line is at most 1 MiB; sockets and what is under way come on top
 MOST_SECONDS = 8  # --timeout 1, at most 5 for `cont`, and a busy machine
 JOBS = 8  # most of them wait
@@ -229,7 +231,8 @@ class Trials(Score):
         self._judge(this, fake, ended)
         said = f"{this.label}: exit {ended.code}"
         if not is_restore:
-            fault = "" if content is None else trailer_fault(content, STATE if this.exact else None)
+            wanted = this.state if this.exact and isinstance(this.state, bytes) else None
+            fault = "" if content is None else trailer_fault(content, wanted)
             self.check(f"{said}, a file: {content is not None} {fault}",
                        (ended.code == 0) == (content is not None) and not fault)
         elif ended.code == 0:
@@ -248,7 +251,7 @@ class Trials(Score):
         self.check(f"{said}, {fake.line_bytes >> 20} MiB of a line taken",
                    fake.line_bytes < LINE_BYTES)
         told = [name for name in fake.commands if name in ("stop", "cont")]
-        goes_on = "cont" in told and told[0] == "stop"
+        goes_on = told[:1] == ["stop"] and told[-1] == "cont"
         is_kept = "--keep-paused" in this.options and ended.code == 0
         if not (fake.hung_up or this.number == signal.SIGKILL):
             self.check(f"{said}, the guest was told {told}",
@@ -282,6 +285,10 @@ def others(points: Mapping[str, list[str]]) -> Iterator[Conversation]:
                        itertools.repeat(bytes(range(256)) * 128))
     for most, codes in (len(STATE), HARMLESS), (len(STATE) - 1, frozenset({7})):
         yield Conversation(f"at most {most} bytes", "pause", {}, codes, ("--max-state", str(most)))
+    large = b"QEVM" + random.Random(1).randbytes(LARGE_BYTES)
+    for kind in "dump", "pause":  # the first disk is too small, a second one is offered
+        yield Conversation(f"{kind}: {len(large)} bytes of noise", kind, state=large)
+    yield Conversation("noise, kept paused", "pause", {}, HARMLESS, ("--keep-paused",), large)
     yield Conversation("kept paused", "pause", {}, HARMLESS, ("--keep-paused",))
     yield Conversation("kept paused, refused", "pause", {saved: refusing("no")}, REFUSED,
                        ("--keep-paused",))

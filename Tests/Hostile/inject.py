@@ -170,11 +170,24 @@ class Trials(Score):
                 if ended.seconds > MOST_SECONDS:
                     with suppress(ProcessLookupError):  # the group that was made just here
                         os.killpg(running.process.pid, 9)
+                if point.side == "agent" and arguments[0] == "dump" and point.call:
+                    self._again(point, fake, place)
             text = log.read_text(errors="replace") if log.exists() else ""
             names = set(os.listdir(place))
             output = (place / "out").read_bytes() if "out" in names else ended.output
         self._judge(point, fake, ended, output, text, names)
         return fake, ended, output, text
+
+    def _again(self, point: Point, fake: Fake, place: Path) -> None:
+        """Another dump, of the same guest, with an agent to which nothing happens."""
+        status = fake.status
+        ended = Running(self._stubsave, "dump", "--pause", "-o", place.parent / "again", "--qmp",
+                        fake.path, "--timeout", "5").end(MOST_SECONDS)
+        fault = (trailer_fault((place.parent / "again").read_bytes(), STATE)
+                 if ended.code == 0 else f"exit {ended.code}, {ended.messages!r}")
+        self.check(f"{point}: the next dump: {fault}", not fault)
+        self.check(f"{point}: after the next dump the guest is {fake.status}, not {status}",
+                   fake.status == status)
 
     def _judge(self, point: Point, fake: Fake, ended: Ended, output: bytes, log: str,
                names: set[str]) -> None:
