@@ -75,13 +75,19 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
   private mutating func read(
     _ wanted: Wanted, _ maxStateBytes: UInt64
   ) throws(WorkFailure) -> StateFromDisk {
-    guard case .load(let device, let maxBytes) = wanted.verb else {
+    guard case .load(let offered, let maxBytes) = wanted.verb else {
       throw WorkFailure(.verb, .unsupported) {
         $0.append("something else than a state was offered")
       }
     }
-    let disk = try attention.open(device, of: wanted, isWriting: false, files)
-    return try StateFromDisk.read(disk, wanted.id, maxBytes: min(maxBytes, maxStateBytes))
+    let disk = try attention.open(
+      offered.device, of: wanted, isWriting: false,
+      until: Deadline(timeoutMilliseconds: wanted.milliseconds), files)
+    let state = try StateFromDisk.read(
+      disk, offered.transferID, maxBytes: min(maxBytes, maxStateBytes))
+    // Who has given up must not find a QEMU started.
+    try attention.heed(wanted.id)
+    return state
   }
 
   private mutating func finish(_ kind: AnswerKind) throws(LoadFailure) {

@@ -13,6 +13,9 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
   private let files: AgentFiles
   private let maxStateBytes: UInt64
   private let signals: Int32
+  /// A guest that has been stopped goes on then, unless dom0 has said `keep`: its death is not seen
+  /// over xenstore.
+  private var keepDeadline: Deadline?
 
   /// - Parameter signals: the number of `EndingSignals`.
   init(
@@ -41,14 +44,22 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
   }
 
   private mutating func wait() throws(ServiceEnd) {
-    let isInterrupted: Bool
+    let readiness: UnixSocket.Readiness
+    if !qemu.isStopped { keepDeadline = nil }
     do throws(SystemError) {
-      isInterrupted = try UnixSocket.waitForAny(
-        attention.number, qemu.monitor.number, signals: signals)
+      readiness = try UnixSocket.waitForAny(
+        attention.number, qemu.monitor.number, signals: signals,
+        until: keepDeadline ?? Deadline(timeoutMilliseconds: .max))
     } catch {
       throw .system(error)
     }
-    if isInterrupted { throw .interrupted }
+    switch readiness {
+    case .ready: return
+    case .interrupted: throw .interrupted
+    case .timedOut:
+      keepDeadline = nil
+      qemu.resume()
+    }
   }
 
   private mutating func look() throws(ServiceEnd) {
@@ -100,7 +111,7 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
       try qemu.cont()
       return .ready
     case .keep:
-      qemu.keepStopped()
+      try qemu.keepStopped()
       return .ready
     case .reset(let maxBytes):
       guard maxBytes <= maxStateBytes else {
@@ -112,27 +123,45 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
       }
       try qemu.reset()
       return .ready
-    case .save(let device, let maxBytes):
+    case .save(let offered, let maxBytes):
       try qemu.look()
-      let written = try write(wanted, device, maxBytes)
+      try requireState(maxBytes)
+      let disk = try open(offered, wanted, isWriting: true)
+      let written = try write(disk, offered, maxBytes)
       return .committed(diskBytes: written, qemu.guest)
-    case .take(let device, let maxBytes, let wish):
-      try attention.heed(wanted.id)
+    case .take(let offered, let maxBytes, let wish):
+      // What can be refused is refused first, and the guest need not stand while a device is waited
+      // for.
+      _ = try qemu.look(wish)
+      let disk = try open(offered, wanted, isWriting: true)
+      _ = try header(of: disk, offered)
       try take(wish)
-      let written = try write(wanted, device, maxBytes)
+      try requireState(maxBytes)
+      try attention.heed(wanted.id)
+      let written = try write(disk, offered, maxBytes)
       // Whoever has given up counts this as a failure.
       try attention.heed(wanted.id)
+      keepDeadline = qemu.isStopped ? Deadline(timeoutMilliseconds: wanted.milliseconds) : nil
       return .committed(diskBytes: written, qemu.guest)
-    case .load(let device, let maxBytes):
+    case .load(let offered, let maxBytes):
       try qemu.requireIncoming()
       let limit = min(maxBytes, maxStateBytes)
-      let disk = try attention.open(device, of: wanted, isWriting: false, files)
-      let state = try StateFromDisk.read(disk, wanted.id, maxBytes: limit)
+      let disk = try open(offered, wanted, isWriting: false)
+      let state = try StateFromDisk.read(disk, offered.transferID, maxBytes: limit)
       state.compareMetadata(with: qemu.metadata, qemu.socket)
       try attention.heed(wanted.id)
       try qemu.load(state.file)
       return .loaded(stateBytes: state.bytes)
     }
+  }
+
+  private mutating func open(
+    _ offered: OfferedDisk, _ wanted: Wanted, isWriting: Bool
+  ) throws(WorkFailure) -> FileDescriptor {
+    let disk = try attention.open(
+      offered.device, of: wanted, isWriting: isWriting, until: qemu.monitor.deadline, files)
+    try attention.heed(wanted.id)
+    return disk
   }
 
   /// QEMU's state, into the file; the guest stands still meanwhile, and from then on if it is to be
@@ -160,32 +189,37 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
     }
   }
 
-  /// Streams what QEMU has written to the disk of the offer.
-  ///
-  /// - Returns: the disk's length in bytes, once it is on stable storage.
-  private mutating func write(
-    _ wanted: Wanted, _ device: DeviceName, _ maxBytes: UInt64
-  ) throws(WorkFailure) -> UInt64 {
-    try requireState(maxBytes)
-    let disk = try attention.open(device, of: wanted, isWriting: true, files)
-    try attention.heed(wanted.id)
+  /// The header of a disk that is still empty, and the one that was offered.
+  private func header(
+    of disk: borrowing FileDescriptor, _ offered: OfferedDisk
+  ) throws(WorkFailure) -> DiskHeader.Parsed {
     do throws(FillError) {
       let header = try DiskFilling.header(on: disk)
-      // A mistake of dom0's: another disk than the one that it offered.
-      guard header.header.transferID == wanted.id, header.header.direction == .save else {
-        throw FillError.used
-      }
-      var writer = DiskWriter(
-        header: header, store: FileStore(disk),
-        setting: CodecSetting(allowed: header.header.allowedCodecs), writesHeader: false,
-        maxStateBytes: ReaderLimits.forState(maxBytes: maxBytes).maxStateBytes)
-      do throws(WriteError) {
-        return try writer.fill(from: qemu.sink.reader, metadata: qemu.metadata).diskBytes
-      } catch {
-        throw .write(error)
+      // Else a mistake of dom0's: another disk.
+      if header.header.transferID == offered.transferID && header.header.direction == .save {
+        return header
       }
     } catch {
       throw WorkFailure(error)
+    }
+    throw WorkFailure(.foreign, .wouldDestroy) { $0.append("not the disk of the offer") }
+  }
+
+  /// Streams what QEMU has written to the disk of the offer.
+  ///
+  /// - Returns: the disk's length in bytes, once it is on stable storage.
+  private func write(
+    _ disk: borrowing FileDescriptor, _ offered: OfferedDisk, _ maxBytes: UInt64
+  ) throws(WorkFailure) -> UInt64 {
+    let header = try header(of: disk, offered)
+    var writer = DiskWriter(
+      header: header, store: FileStore(FileDescriptor(borrowing: disk.number)),
+      setting: CodecSetting(allowed: header.header.allowedCodecs), writesHeader: false,
+      maxStateBytes: ReaderLimits.forState(maxBytes: maxBytes).maxStateBytes)
+    do throws(WriteError) {
+      return try writer.fill(from: qemu.sink.reader, metadata: qemu.metadata).diskBytes
+    } catch {
+      throw WorkFailure(.write(error))
     }
   }
 

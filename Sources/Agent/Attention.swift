@@ -49,12 +49,13 @@ struct Attention<Carrier: Cells & ~Copyable>: ~Copyable {
 
   /// Opens the disk of an offer; while it waits for the device it heeds dom0.
   mutating func open(
-    _ device: DeviceName, of wanted: Wanted, isWriting: Bool, _ files: AgentFiles
+    _ device: DeviceName, of wanted: Wanted, isWriting: Bool, until end: Deadline,
+    _ files: AgentFiles
   ) throws(WorkFailure) -> FileDescriptor {
     let number = self.number
-    let deadline = Deadline(
-      timeoutMilliseconds: min(AgentFiles.deviceTimeoutMilliseconds, wanted.milliseconds))
-    return try files.open(device, isWriting: isWriting, until: deadline, carrier: number) {
+    let deadline = Deadline(timeoutMilliseconds: AgentFiles.deviceTimeoutMilliseconds)
+    return try files.open(device, isWriting: isWriting, until: min(deadline, end), carrier: number)
+    {
       () throws(WorkFailure) in try heed(wanted.id)
     }
   }

@@ -120,6 +120,8 @@ struct QEMUSide: ~Copyable {
   @discardableResult
   mutating func look() throws(WorkFailure) -> RunState {
     let state = try ask(&monitor) { monitor throws(MonitorError) in try monitor.runState() }
+    // Whoever has let it run: it is not ours any more.
+    if state.isRunning { isStopped = false }
     guest = state.isRunning ? .running : isStopped ? .stopped : .paused
     return state
   }
@@ -127,6 +129,7 @@ struct QEMUSide: ~Copyable {
   mutating func stop() throws(WorkFailure) {
     isStopped = true
     guest = .stopped
+    monitor.hasResumed = false
     try ask(&monitor) { monitor throws(MonitorError) in try monitor.stop() }
   }
 
@@ -187,6 +190,8 @@ struct QEMUSide: ~Copyable {
   /// Lets a guest go on that was stopped here, after something has failed: also when its monitor
   /// has been slow, or a signal wants to end the agent.
   mutating func resume() {
+    // Somebody else has let it run since: it is not ours any more.
+    if monitor.hasResumed { isStopped = false }
     guard isStopped else { return }
     monitor.signals = nil
     monitor.deadline = Deadline(timeoutMilliseconds: QEMUSide.resumeTimeoutMilliseconds)
@@ -213,6 +218,11 @@ struct QEMUSide: ~Copyable {
     }
   }
 
-  /// Leaves a guest that was stopped here as it is.
-  mutating func keepStopped() { isStopped = false }
+  /// Leaves a guest that was stopped here as it is, if it still stands.
+  mutating func keepStopped() throws(WorkFailure) {
+    if try look().isRunning {
+      throw WorkFailure(.runs, .qemuRefused) { $0.append("the guest is running again") }
+    }
+    isStopped = false
+  }
 }

@@ -157,6 +157,8 @@ int stubsave_spawn(const char *path, char *const *arguments, const int *files, i
       break;
     }
   }
+  // Else, where the parent ignores it, the kernel reaps the program itself.
+  signal(SIGCHLD, SIG_DFL);
   pid_t pid = -1;
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
@@ -185,7 +187,9 @@ int stubsave_spawn(const char *path, char *const *arguments, const int *files, i
 int stubsave_pidfd(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 int stubsave_reap(int pid) {
   int status = 0;
-  if (waitpid(pid, &status, 0) < 0) return -1;
+  pid_t found = waitpid(pid, &status, WNOHANG);
+  if (found == 0) errno = EAGAIN;
+  if (found <= 0) return -1;
   return WIFSIGNALED(status) ? 256 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 int stubsave_kill_group(int pid, int number) { return kill(-pid, number); }

@@ -18,6 +18,8 @@ public struct Monitor: ~Copyable {
   /// QEMU's version as the greeting has it: numbers and package, such as
   /// "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)".
   public private(set) var version = PlainText()
+  /// The guest has been let run (event RESUME) since this was last set to false.
+  public var hasResumed = false
   /// The status of the last MIGRATION event.
   var migration: Migration?
 
@@ -138,9 +140,10 @@ public struct Monitor: ~Copyable {
   /// To be waited for: readable when QEMU has said something.
   public var number: Int32 { socket.number }
 
-  /// Takes the events that have come, when nothing is waited for.
+  /// Takes the events that have come, when nothing is waited for; not so many that who sends without
+  /// end keeps anybody here.
   public mutating func takeEvents() throws(MonitorError) {
-    while true {
+    for _ in 0..<16 {
       // A late reply among them is nobody's any more.
       while let line = try lines.next() { _ = note(event: try Monitor.parse(line)) }
       if try !fill("events") { return }
@@ -168,6 +171,7 @@ public struct Monitor: ~Copyable {
   /// True if it is an event; those that matter are kept.
   private mutating func note(event document: JSONDocument) -> Bool {
     guard let event = document.member("event") else { return false }
+    if document.string(event, is: "RESUME") { hasResumed = true }
     if document.string(event, is: "MIGRATION"), let data = document.member("data"),
       let status = document.member("status", of: data)
     {

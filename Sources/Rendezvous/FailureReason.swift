@@ -1,7 +1,5 @@
 /// Why an offer came to nothing, in words that both sides know (formats/rendezvous.md, 2.3).
 public enum FailureReason: UInt8, Hashable, Sendable, CaseIterable {
-  /// The offer's time is over.
-  case time
   /// The device did not appear, or could not be opened, read or written.
   case device
   /// The disk is not the one of the offer.
@@ -29,7 +27,6 @@ public enum FailureReason: UInt8, Hashable, Sendable, CaseIterable {
 
   var word: StaticString {
     switch self {
-    case .time: "time"
     case .device: "device"
     case .foreign: "foreign"
     case .disk: "disk"

@@ -43,11 +43,13 @@ struct MessageFields {
     return UInt32(number)
   }
 
-  /// Field 1: 32 lower-case hexadecimal digits.
-  var id: Bytes16? {
-    guard count > 1, ranges[1].count == 32 else { return nil }
+  var id: Bytes16? { id(1) }
+
+  /// 32 lower-case hexadecimal digits.
+  func id(_ field: Int) -> Bytes16? {
+    guard count > field, ranges[field].count == 32 else { return nil }
     var words: [UInt64] = [0, 0]
-    for (index, digit) in bytes[ranges[1]].enumerated() {
+    for (index, digit) in bytes[ranges[field]].enumerated() {
       let value: UInt64
       switch digit {
       case UInt8(ascii: "0")...UInt8(ascii: "9"): value = UInt64(digit - UInt8(ascii: "0"))

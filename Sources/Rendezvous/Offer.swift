@@ -15,16 +15,28 @@ public enum GuestWish: UInt8, Hashable, Sendable, CaseIterable {
   case keep
 }
 
+/// The disk of an offer.
+public struct OfferedDisk: Hashable, Sendable {
+  public let device: DeviceName
+  /// The `transferID` in its header.
+  public let transferID: Bytes16
+
+  public init(_ device: DeviceName, transferID: Bytes16) {
+    self.device = device
+    self.transferID = transferID
+  }
+}
+
 /// What dom0 wants of the agent.
 public enum Verb: Hashable, Sendable {
   /// Make ready for a save of at most so many bytes that somebody else will order from QEMU.
   case reset(maxBytes: UInt64)
   /// Write what QEMU has written since then.
-  case save(DeviceName, maxBytes: UInt64)
+  case save(OfferedDisk, maxBytes: UInt64)
   /// Order the state from QEMU, and write it.
-  case take(DeviceName, maxBytes: UInt64, GuestWish)
+  case take(OfferedDisk, maxBytes: UInt64, GuestWish)
   /// Verify the disk, and give its state to QEMU.
-  case load(DeviceName, maxBytes: UInt64)
+  case load(OfferedDisk, maxBytes: UInt64)
   /// Tell QEMU to let its guest run.
   case cont
   /// Leave the guest stopped that a `take` has stopped.
@@ -88,10 +100,10 @@ extension Offer {
       case .reset(let bytes):
         text.append(" reset ")
         text.append(bytes)
-      case .save(let device, let bytes): text.append(" save", device, bytes)
-      case .load(let device, let bytes): text.append(" load", device, bytes)
-      case .take(let device, let bytes, let guest):
-        text.append(" take", device, bytes)
+      case .save(let disk, let bytes): text.append(" save", disk, bytes)
+      case .load(let disk, let bytes): text.append(" load", disk, bytes)
+      case .take(let disk, let bytes, let guest):
+        text.append(" take", disk, bytes)
         switch guest {
         case .paused: text.append(" paused")
         case .pause: text.append(" pause")
@@ -124,24 +136,27 @@ extension Offer {
     if fields.count == 5, fields.is(2, "reset"), let bytes = fields.bytes(3) {
       return .reset(maxBytes: bytes)
     }
-    guard fields.count >= 6, let device = fields.device(3), let bytes = fields.bytes(4) else {
-      return nil
-    }
-    if fields.count == 6 && fields.is(2, "save") { return .save(device, maxBytes: bytes) }
-    if fields.count == 6 && fields.is(2, "load") { return .load(device, maxBytes: bytes) }
-    guard fields.count == 7, fields.is(2, "take") else { return nil }
-    if fields.is(5, "paused") { return .take(device, maxBytes: bytes, .paused) }
-    if fields.is(5, "pause") { return .take(device, maxBytes: bytes, .pause) }
-    if fields.is(5, "keep") { return .take(device, maxBytes: bytes, .keep) }
+    guard fields.count >= 7, let device = fields.device(3), let transferID = fields.id(4),
+      let bytes = fields.bytes(5)
+    else { return nil }
+    let disk = OfferedDisk(device, transferID: transferID)
+    if fields.count == 7 && fields.is(2, "save") { return .save(disk, maxBytes: bytes) }
+    if fields.count == 7 && fields.is(2, "load") { return .load(disk, maxBytes: bytes) }
+    guard fields.count == 8, fields.is(2, "take") else { return nil }
+    if fields.is(6, "paused") { return .take(disk, maxBytes: bytes, .paused) }
+    if fields.is(6, "pause") { return .take(disk, maxBytes: bytes, .pause) }
+    if fields.is(6, "keep") { return .take(disk, maxBytes: bytes, .keep) }
     return nil
   }
 }
 
 extension PlainText {
-  fileprivate mutating func append(_ verb: StaticString, _ device: DeviceName, _ count: UInt64) {
+  fileprivate mutating func append(_ verb: StaticString, _ disk: OfferedDisk, _ count: UInt64) {
     append(verb)
     append(" ")
-    for byte in device.bytes { append(byte: byte) }
+    for byte in disk.device.bytes { append(byte: byte) }
+    append(" ")
+    append(hex: disk.transferID)
     append(" ")
     append(count)
   }

@@ -75,11 +75,14 @@ public struct OfferMachine: Hashable, Sendable {
     }
   }
 
-  /// It has ended, and left a guest stopped of which the agent has said nothing more: `cont` is owed
+  /// It has failed, and left a guest stopped that nobody has let go on, or tried to: `cont` is owed
   /// to it (section 3.1).
   public var owesCont: Bool {
     switch ending {
-    case nil, .answered?: false
+    case nil: false
+    // The agent that has stopped it has tried itself; another one, that came after it, has not.
+    case .answered(.failed(_, _, let guest, _))?: hasStoppedGuest && guest != .stopped
+    case .answered?: false
     default: hasStoppedGuest
     }
   }
@@ -108,7 +111,10 @@ public struct OfferMachine: Hashable, Sendable {
         state = .accepted
         if case .progress(_, let guest) = kind { note(guest) }
       case .of(_, let kind):
-        if case .committed(_, let guest) = kind { note(guest) }
+        switch kind {
+        case .committed(_, let guest), .failed(_, _, let guest, _): note(guest)
+        default: break
+        }
         state = .ended(kind.fits(wanted.verb) ? .answered(kind) : .nonsense)
       }
     }

@@ -49,11 +49,8 @@ public struct Offerer<Carrier: Cells & ~Copyable>: ~Copyable {
     }
   }
 
-  /// The last: nothing is wanted, and the cells go.
-  public mutating func end() {
-    idle()
-    carrier.end()
-  }
+  /// The last: the cells go, and with them whatever was wanted.
+  public mutating func end() { carrier.end() }
 
   /// After an offer that has ended without an answer: what the agent has still managed to say.
   public mutating func hearLast(_ machine: inout OfferMachine) {
@@ -95,20 +92,22 @@ extension Wanted {
   var graceMilliseconds: UInt64 { verb.mayStopGuest ? 6000 : 1000 }
 }
 
-/// At most 20 looks a second, after the first 20.
+/// At most 20 looks at once, and 20 a second.
 private struct LookPace {
   private static let burst: UInt64 = 20
-  private static let intervalMilliseconds: UInt64 = 50
-  private var looks: UInt64 = 0
-  private let start = MonotonicClock.nanoseconds
+  private static let intervalNanoseconds: UInt64 = 50_000_000
+  /// Where all the looks so far would end, one an interval.
+  private var end = MonotonicClock.nanoseconds
 
-  mutating func count() { looks += 1 }
+  mutating func count() {
+    end = max(end, MonotonicClock.nanoseconds) + LookPace.intervalNanoseconds
+  }
 
   /// Until when there is to be no look; nil if now is fine.
   var pause: Deadline? {
-    if looks < LookPace.burst { return nil }
-    let due = start + (looks - LookPace.burst + 1) * LookPace.intervalMilliseconds * 1_000_000
     let now = MonotonicClock.nanoseconds
-    return due > now ? Deadline(timeoutMilliseconds: (due - now) / 1_000_000 + 1) : nil
+    let soonest = now + LookPace.burst * LookPace.intervalNanoseconds
+    return end > soonest
+      ? Deadline(timeoutMilliseconds: (end - soonest) / 1_000_000 + 1) : nil
   }
 }

@@ -30,6 +30,7 @@ public struct StubdomainCells: Cells, ~Copyable {
     do throws(XenstoreError) {
       try cells.make()
     } catch {
+      cells.end()
       throw .xenstore(error)
     }
     return cells
@@ -51,13 +52,18 @@ public struct StubdomainCells: Cells, ~Copyable {
   private mutating func make() throws(XenstoreError) {
     wind()
     guard try connection.isIntroduced(domid: domid) else { throw .notFound }
-    try give(directory, .read)
     isMade = true
+    try makeNodes()
     try connection.write(offer, Offer.idle.encoded())
-    try give(offer, .read)
-    try give(answer, .readWrite)
     try connection.watch(answer, token: Self.answerToken)
     try connection.watch(SystemPath(word: "@releaseDomain"), token: Self.domainToken)
+  }
+
+  /// What is there already is left as it is.
+  private mutating func makeNodes() throws(XenstoreError) {
+    try give(directory, .read)
+    try give(offer, .read)
+    try give(answer, .readWrite)
   }
 
   /// Makes a node of dom0's with so much for the stubdomain.
@@ -81,8 +87,13 @@ public struct StubdomainCells: Cells, ~Copyable {
   public mutating func renew() throws(CellError) {
     wind()
     do throws(XenstoreError) {
-      try connection.remove(answer)
-      try give(answer, .readWrite)
+      do throws(XenstoreError) {
+        try connection.remove(answer)
+      } catch {
+        // Removed by the stubdomain, or all of it by somebody else.
+        if error != .notFound { throw error }
+      }
+      try makeNodes()
     } catch {
       throw .xenstore(error)
     }
@@ -100,9 +111,11 @@ public struct StubdomainCells: Cells, ~Copyable {
   public mutating func look() throws(CellError) -> [UInt8]? {
     wind()
     do throws(XenstoreError) {
-      let events = try connection.takeEvents()
-      if events.contains(Self.domainToken), try !connection.isIntroduced(domid: domid) {
-        throw XenstoreError.closed
+      var events = try connection.takeEvents()
+      if events.contains(Self.domainToken) {
+        if try !connection.isIntroduced(domid: domid) { throw XenstoreError.closed }
+        // What has come with that reply: the descriptor does not tell of it any more.
+        events += try connection.takeEvents()
       }
       guard events.contains(Self.answerToken) else { return nil }
       return [UInt8](try connection.read(answer).prefix(MessageFields.maxBytes + 1))

@@ -8,7 +8,11 @@ public struct ChildProcess: ~Copyable {
   private let ended: FileDescriptor
   private let messages: FileDescriptor
   private var end: ChildEnd?
+  /// Its number may be another's by now.
+  private var isReaped = false
 
+  /// For the end after SIGKILL.
+  private static let killMilliseconds: UInt64 = 2_000
   /// Most that is kept of what it says on standard error.
   public static let maxMessageBytes = 4096
 
@@ -31,7 +35,8 @@ public struct ChildProcess: ~Copyable {
       let ended = FileDescriptor(owning: try Syscalls.pidfd(process))
       return ChildProcess(process, ended, messages)
     } catch {
-      Self.remove(process)
+      // It finds its carrier closed, and ends by itself.
+      try? Syscalls.kill(group: process, SIGKILL)
       throw error
     }
   }
@@ -46,24 +51,35 @@ public struct ChildProcess: ~Copyable {
 
   /// Asks it to end (SIGTERM).
   public borrowing func terminate() {
-    if end == nil { try? Syscalls.kill(group: process, SIGTERM) }
+    if !isReaped { try? Syscalls.kill(group: process, SIGTERM) }
   }
 
   /// Waits for its end; what takes longer is killed.
   public mutating func wait(until deadline: Deadline) throws(SystemError) -> ChildEnd {
     if let end { return end }
-    let number = ended.number
-    while !deadline.hasPassed {
-      let left = deadline.remainingMilliseconds
-      if try Syscalls.poll(number, events: Int16(POLLIN), -1, timeoutMilliseconds: left).first {
-        break
+    if try !hasEnded(by: deadline) {
+      try? Syscalls.kill(group: process, SIGKILL)
+      // In a system call that does not end it stays: it is init's then.
+      if try !hasEnded(by: Deadline(timeoutMilliseconds: Self.killMilliseconds)) {
+        throw SystemError(.wait, errno: Errno.timedOut)
       }
     }
-    if deadline.hasPassed { try? Syscalls.kill(group: process, SIGKILL) }
+    isReaped = true
     let status = try Syscalls.reap(process)
     let end = status < 256 ? ChildEnd.exited(UInt8(status)) : .signal(status - 256)
     self.end = end
     return end
+  }
+
+  private borrowing func hasEnded(by deadline: Deadline) throws(SystemError) -> Bool {
+    while true {
+      let left = deadline.remainingMilliseconds
+      let number = ended.number
+      if try Syscalls.poll(number, events: Int16(POLLIN), -1, timeoutMilliseconds: left).first {
+        return true
+      }
+      if left == 0 { return false }
+    }
   }
 
   /// What it has said on standard error by now, and not been told of yet. Does not wait.
@@ -75,10 +91,10 @@ public struct ChildProcess: ~Copyable {
     return buffer.array(0..<count)
   }
 
-  deinit { if end == nil { Self.remove(process) } }
-
-  private static func remove(_ process: Int32) {
+  deinit {
+    if isReaped { return }
     try? Syscalls.kill(group: process, SIGKILL)
+    _ = try? hasEnded(by: Deadline(timeoutMilliseconds: Self.killMilliseconds))
     _ = try? Syscalls.reap(process)
   }
 }

@@ -63,16 +63,16 @@ public struct UnixSocket: ~Copyable {
   }
 
   /// Waits until one of two can be read.
-  ///
-  /// - Returns: whether a signal has come in.
   public static func waitForAny(
-    _ first: Int32, _ second: Int32, signals: Int32
-  ) throws(SystemError) -> Bool {
+    _ first: Int32, _ second: Int32, signals: Int32, until deadline: Deadline
+  ) throws(SystemError) -> Readiness {
     while true {
+      let left = deadline.remainingMilliseconds
       let ready = try Syscalls.poll(
-        first, events: Int16(POLLIN), second, signals, timeoutMilliseconds: -1)
-      if ready.third { return true }
-      if ready.first || ready.second { return false }
+        first, events: Int16(POLLIN), second, signals, timeoutMilliseconds: left)
+      if ready.third { return .interrupted }
+      if ready.first || ready.second { return .ready }
+      if left == 0 { return .timedOut }
     }
   }
 

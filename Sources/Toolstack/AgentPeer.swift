@@ -36,32 +36,35 @@ protocol AgentPeer: ~Copyable {
 let contMilliseconds: UInt64 = 5_000
 
 extension Wanted {
-  /// A word about the guest: `cont` or `keep`. Nil if there are no random numbers for its id.
-  static func guest(_ verb: Verb) -> Wanted? {
-    guard let words = try? Randomness.words() else { return nil }
+  /// An offer with an id of its own.
+  static func new(_ verb: Verb, milliseconds: UInt64) throws(SystemError) -> Wanted {
+    let words = try Randomness.words()
     return Wanted(
-      id: Bytes16(first: words.0, last: words.1), verb, milliseconds: contMilliseconds)
+      id: Bytes16(first: words.0, last: words.1), verb, milliseconds: milliseconds)
   }
 }
 
 extension AgentPeer where Self: ~Copyable {
   /// Says `cont` or `keep`; whether the agent has said that it is so.
   mutating func say(_ verb: Verb) -> Bool {
-    guard let wanted = Wanted.guest(verb) else { return false }
+    guard let wanted = try? Wanted.new(verb, milliseconds: contMilliseconds) else { return false }
     return offer(wanted, signals: nil).ending == .answered(.ready)
   }
-}
 
-extension ToolError {
-  static let guestStaysStopped: StaticString =
-    "; the guest was stopped, and could not be told to go on"
-
-  /// The same with more words.
-  init(_ error: ToolError, adding words: StaticString) {
-    var text = error.text
-    var reason = error.reason
-    text.append(words)
-    reason.append(words)
-    self.init(status: error.status, text: text, reason: reason)
+  /// Makes an offer about a disk, and waits for its end.
+  ///
+  /// - Throws: after everything has been put away.
+  mutating func offer(
+    _ disk: borrowing TransferDisk, _ transfer: TransferSettings, signals: Int32?,
+    _ verb: (OfferedDisk) -> Verb
+  ) throws(ToolError) -> OfferMachine {
+    let offered = OfferedDisk(name(of: disk), transferID: disk.header.transferID)
+    let wanted: Wanted
+    do throws(SystemError) {
+      wanted = try Wanted.new(verb(offered), milliseconds: transfer.timeoutMilliseconds)
+    } catch {
+      throw giveUp(after: ToolError(error, disk.path), guestIsStopped: false)
+    }
+    return offer(wanted, signals: signals)
   }
 }

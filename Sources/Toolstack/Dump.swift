@@ -66,10 +66,23 @@ public enum Dump {
     _ options: DumpOptions, to first: consuming Output, over disk: consuming TransferDisk,
     with peer: consuming Agent, _ held: consuming EndingSignals
   ) throws(ToolError) -> DumpReport {
-    var output = first
-    var agent = peer
     var signals: EndingSignals? = held
     let number = EndingSignals.number(of: signals)
+    do throws(ToolError) {
+      return try run(options, to: first, with: peer, over: disk, &signals, number)
+    } catch {
+      // A signal that ends the process now would keep this from being said.
+      if error.guestStaysStopped { signals.take()?.settle() }
+      throw error
+    }
+  }
+
+  private static func run<Agent: AgentPeer & ~Copyable>(
+    _ options: DumpOptions, to first: consuming Output, with peer: consuming Agent,
+    over disk: consuming TransferDisk, _ signals: inout EndingSignals?, _ number: Int32?
+  ) throws(ToolError) -> DumpReport {
+    var output = first
+    var agent = peer
     let taken = try take(options, over: disk, from: &agent, number)
     // From here on nothing has to be put right, unless the guest is to stay stopped.
     if !taken.guestIsStopped {
@@ -113,8 +126,7 @@ public enum Dump {
       return
     }
     let error = ToolError(.stubdomainFailed, options.output) {
-      $0.append("is complete, but the agent did not confirm that the guest stays stopped; ")
-      $0.append("it has been told to go on")
+      $0.append("is complete, but the agent did not confirm that the guest stays stopped")
     }
     throw agent.giveUp(after: error, guestIsStopped: true)
   }
@@ -135,12 +147,16 @@ public enum Dump {
     let wish: GuestWish = options.pauses ? (options.keepsPaused ? .keep : .pause) : .paused
     var hasGrown = false
     while true {
-      let machine = agent.offer(
-        Wanted(
-          id: disk.header.transferID,
-          .take(agent.name(of: disk), maxBytes: options.transfer.maxStateBytes, wish),
-          milliseconds: options.transfer.timeoutMilliseconds), signals: signals)
+      let machine = try agent.offer(disk, options.transfer, signals: signals) {
+        .take($0, maxBytes: options.transfer.maxStateBytes, wish)
+      }
       switch machine.ending {
+      case .answered(.committed(_, let guest))?
+      where wish == .keep && guest != .stopped && guest != .paused:
+        throw agent.giveUp(
+          after: ToolError(.stubdomainFailed, options.transfer.place.name) {
+            $0.append("the guest was to be kept stopped, and the agent does not say that it is")
+          }, guestIsStopped: true)
       case .answered(.committed)?:
         let isStopped = machine.hasStoppedGuest
         let carried = try fetch(&disk, carrying, isStopped, &agent)

@@ -70,7 +70,7 @@ extension ToolError {
       self.init(status, facts.place) { text in
         text.append("the state is larger than the limit: ")
         text.append(facts.maxStateBytes)
-        text.append(" bytes; --max-state raises it")
+        text.append(" bytes, which --max-state raises, or the agent's own")
       }
     case .runs:
       self.init(status, facts.place) {
@@ -87,7 +87,7 @@ extension ToolError {
       }
     case .device, .foreign, .disk:
       self.init(status, facts.disk) { $0.append(detail, or: reason.words) }
-    case .time, .empty, .qemu, .system, .verb:
+    case .empty, .qemu, .system, .verb:
       self.init(status, facts.place) { $0.append(detail, or: reason.words) }
     }
   }
@@ -97,7 +97,6 @@ extension FailureReason {
   /// Where the agent has said no more.
   fileprivate var words: StaticString {
     switch self {
-    case .time: "the agent was not done in time; --timeout sets how long"
     case .device: "the agent could not open, read or write the disk"
     case .foreign: "the agent finds another disk than the one that it was offered"
     case .disk: "the agent finds no good save disk"

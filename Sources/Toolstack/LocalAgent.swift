@@ -93,10 +93,9 @@ struct LocalAgent: AgentPeer, ~Copyable {
       var error = ToolError(ending, facts, detail: lines.last)
       // It has tried for as long as we would.
       if case .failed(_, _, .stopped, _) = kind {
-        error = ToolError(error, adding: ToolError.guestStaysStopped)
+        error = ToolError(withGuestStopped: error)
       }
-      _ = end()
-      return error
+      return machine.owesCont ? giveUp(after: error, guestIsStopped: true) : giveUp(after: error)
     }
     // Told to end, it lets a guest go on that it has stopped.
     let end = stop(LocalAgent.endMilliseconds + contMilliseconds)
@@ -105,8 +104,13 @@ struct LocalAgent: AgentPeer, ~Copyable {
     var machine = machine
     offerer.hearLast(&machine)
     if machine.owesCont && !contByAnother() {
-      error = ToolError(error, adding: ToolError.guestStaysStopped)
+      error = ToolError(withGuestStopped: error)
     }
+    return error
+  }
+
+  private mutating func giveUp(after error: ToolError) -> ToolError {
+    _ = end()
     return error
   }
 
@@ -114,7 +118,7 @@ struct LocalAgent: AgentPeer, ~Copyable {
     var error = error
     if guestIsStopped && !say(.cont) {
       _ = stop(LocalAgent.endMilliseconds)
-      if !contByAnother() { error = ToolError(error, adding: ToolError.guestStaysStopped) }
+      if !contByAnother() { error = ToolError(withGuestStopped: error) }
       return error
     }
     _ = end()
@@ -122,6 +126,7 @@ struct LocalAgent: AgentPeer, ~Copyable {
   }
 
   mutating func end() -> [PlainText] {
+    offerer.idle()
     offerer.end()
     _ = try? process.wait(until: Deadline(timeoutMilliseconds: LocalAgent.endMilliseconds))
     return takeLines()

@@ -44,10 +44,15 @@ public enum Restore {
     switch options.transfer.place {
     case .process(let program, let monitor):
       let agent = try LocalAgent.start(program, monitor, disk, options.transfer)
-      return try run(options, given, over: disk, with: agent, signals.number)
+      let report = try run(options, given, over: disk, with: agent, signals.number)
+      // A signal that comes now is too late: who waits for the end must see that QEMU has the state.
+      signals.settle()
+      return report
     case .stubdomain(let domid, let device, let xenstore):
       let agent = try StubdomainAgent.find(domid: domid, device, xenstore)
-      return try run(options, given, over: disk, with: agent, signals.number)
+      let report = try run(options, given, over: disk, with: agent, signals.number)
+      signals.settle()
+      return report
     }
   }
 
@@ -63,11 +68,9 @@ public enum Restore {
     } catch {
       throw agent.giveUp(after: error, guestIsStopped: false)
     }
-    let machine = agent.offer(
-      Wanted(
-        id: disk.header.transferID,
-        .load(agent.name(of: disk), maxBytes: options.transfer.maxStateBytes),
-        milliseconds: options.transfer.timeoutMilliseconds), signals: signals)
+    let machine = try agent.offer(disk, options.transfer, signals: signals) {
+      .load($0, maxBytes: options.transfer.maxStateBytes)
+    }
     guard case .answered(.loaded)? = machine.ending else {
       throw agent.giveUp(
         machine,
@@ -77,7 +80,14 @@ public enum Restore {
           timeoutMilliseconds: options.transfer.timeoutMilliseconds))
     }
     let warnings = given.warnings + agent.end()
-    try disk.wipe()
+    do throws(ToolError) {
+      try disk.wipe()
+    } catch {
+      throw ToolError(error.status, disk.path) {
+        $0.append("QEMU has loaded the state, but the disk could not be made zeros again: ")
+        $0.append(error.reason)
+      }
+    }
     let state = facts.summary(of: .qemu)
     return RestoreReport(
       format: given.format, stateBytes: state?.rawBytes ?? 0, diskBytes: facts.diskBytes,

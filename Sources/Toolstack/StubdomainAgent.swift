@@ -11,6 +11,8 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
 
   /// Until the first answer (formats/rendezvous.md, section 4).
   private static let silenceMilliseconds: UInt64 = 5_000
+  /// The same of a stubdomain that may still boot: libxl's own limit.
+  private static let bootMilliseconds: UInt64 = 30_000
   private static let connectMilliseconds: UInt64 = 10_000
 
   static func find(
@@ -41,8 +43,12 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
   borrowing func name(of disk: borrowing TransferDisk) -> DeviceName { device }
 
   mutating func offer(_ wanted: Wanted, signals: Int32?) -> OfferMachine {
-    offerer.offer(
-      wanted, silenceMilliseconds: StubdomainAgent.silenceMilliseconds, signals: signals)
+    let isLoad = if case .load = wanted.verb { true } else { false }
+    return offerer.offer(
+      wanted,
+      silenceMilliseconds: isLoad
+        ? StubdomainAgent.bootMilliseconds : StubdomainAgent.silenceMilliseconds,
+      signals: signals)
   }
 
   mutating func idle() { offerer.idle() }
@@ -58,13 +64,13 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
     var staysStopped = machine.owesCont && !say(.cont)
     if case .answered(.failed(_, _, .stopped, _)) = ending { staysStopped = true }
     offerer.end()
-    return staysStopped ? ToolError(error, adding: ToolError.guestStaysStopped) : error
+    return staysStopped ? ToolError(withGuestStopped: error) : error
   }
 
   mutating func giveUp(after error: ToolError, guestIsStopped: Bool) -> ToolError {
     let staysStopped = guestIsStopped && !say(.cont)
     offerer.end()
-    return staysStopped ? ToolError(error, adding: ToolError.guestStaysStopped) : error
+    return staysStopped ? ToolError(withGuestStopped: error) : error
   }
 
   mutating func end() -> [PlainText] {

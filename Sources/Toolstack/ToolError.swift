@@ -9,6 +9,8 @@ public struct ToolError: Error, Sendable {
   public let text: PlainText
   /// The same without the path.
   public let reason: PlainText
+  /// A guest that has been stopped could not be told to go on: to be said whatever happens.
+  public private(set) var guestStaysStopped = false
 
   public init(_ status: ExitStatus, _ path: SystemPath?, _ build: (inout PlainText) -> Void) {
     var text = PlainText()
@@ -24,10 +26,17 @@ public struct ToolError: Error, Sendable {
     self.text = text
   }
 
-  init(status: ExitStatus, text: PlainText, reason: PlainText) {
-    self.status = status
+  /// The same, and that the guest stays stopped.
+  init(withGuestStopped error: ToolError) {
+    let words: StaticString = "; the guest was stopped, and could not be told to go on"
+    var text = error.text
+    var reason = error.reason
+    text.append(words)
+    reason.append(words)
+    status = error.status
     self.text = text
     self.reason = reason
+    guestStaysStopped = true
   }
 
   public init(_ error: SystemError, _ path: SystemPath) {

@@ -55,7 +55,9 @@ struct TransferOptions: ParsableArguments {
   @OptionGroup var newHeader: NewHeaderOptions
 
   func validate() throws {
-    guard maxState.bytes > 0 else { throw ValidationError("--max-state must be more than 0.") }
+    guard maxState.bytes > 0 && maxState.bytes <= 1 << 61 else {
+      throw ValidationError("--max-state must be more than 0 and at most 2^61.")
+    }
     guard (qmp == nil) != (domid == nil) else {
       throw ValidationError("Either --qmp or a domid says where the QEMU is.")
     }

@@ -256,7 +256,7 @@ async def talk(lab: Lab, agent: str, kind: str) -> str:
         await stub.guest.monitor.execute(SAVE, filename="/dev/fdset/1", live=False)
         await offers.offer("save", "xvdz", LIMIT, id=id)
         await offers.answer(id, "accepted")
-        for words in (b"x", b"1  idle", f"1 {id} save xvdz {LIMIT} 30000".encode()):
+        for words in (b"x", b"1  idle", f"1 {id} save xvdz {id} {LIMIT} 30000".encode()):
             await offers.put(words)  # nonsense, and the same again: nothing changes
         stub.attach(device)
         answer = await offers.answer(id)
@@ -341,7 +341,7 @@ async def loads(lab: Lab, agent: str, kind: str) -> str:
             differing = sum(a != b for a, b in zip(state, Path(again).read_bytes()))
             expect(differing <= 1, f"{differing} bytes differ when saved again")
     if isinstance(offers, XenstoreOffers):
-        await offers.say(f"1 {id} load xvdz {LIMIT} 30000".encode())  # before there is an agent
+        await offers.say(f"1 {id} load xvdz {id} {LIMIT} 30000".encode())  # before there is an agent
         later = Machine("later", MACHINE.devices, program=(
             f"{agent} load 9 {offers.argument} {LIMIT} {lab.directory}/dev {shutil.which(QEMU)}"))
         async with lab.guest(later, lab.new_ram(), "-S", "-incoming", "fd:9") as guest:

@@ -97,7 +97,7 @@ class Trials(Score):
         """The last answer; empty if the agent has ended before."""
         id = self._disks["restore" if kind == "load" else "save"][32:48].hex()
         if kind == "load":
-            return self._ask(ours, f"1 {id} load fd:{disk} {LIMIT} 5000", id)
+            return self._ask(ours, f"1 {id} load fd:{disk} {id} {LIMIT} 5000", id)
         reset = secrets.token_hex(16)
         answer = self._ask(ours, f"1 {reset} reset {LIMIT} 5000", reset)
         if answer[:1] == ["ready"]:
@@ -105,7 +105,7 @@ class Trials(Score):
                 fake.save("/dev/fdset/1")  # as libxl orders it, over a monitor of its own
             except Refused:
                 return []  # QEMU has lost the agent, and its file
-            answer = self._ask(ours, f"1 {id} save fd:{disk} {LIMIT} 5000", id)
+            answer = self._ask(ours, f"1 {id} save fd:{disk} {id} {LIMIT} 5000", id)
         return answer
 
     @staticmethod

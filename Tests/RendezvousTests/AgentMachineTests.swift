@@ -9,7 +9,7 @@ import Testing
 // - only the offer under way is answered by the work's end.
 
 @Suite struct AgentMachineTests {
-  static let verb = Verb.save(MessageTests.device("xvdz"), maxBytes: 1)
+  static let verb = Verb.save(MessageTests.disk(MessageTests.xvdz), maxBytes: 1)
   static let first = Bytes16(first: 1, last: 1)
   static let second = Bytes16(first: 2, last: 2)
 

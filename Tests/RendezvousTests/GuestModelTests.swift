@@ -4,11 +4,14 @@ import Testing
 
 // The guest of a `take`, explored: both machines as they are, and around them what `dump` and the
 // agent do with a guest (formats/rendezvous.md, section 3.1), in every order of messages, deadlines,
-// failures and deaths, one violent death of an agent included.
+// failures and deaths, one violent death of an agent included. Over a socket pair both see each
+// other's end; over xenstore they do not, but an agent that has ended is started anew while the offer
+// stands.
 //
 // Invariants, where nothing can happen any more:
 // - success means that the guest is as it was wished: going on, or, with `keep`, stopped;
-// - after a failure it goes on, or dom0's user has been told that it could not be told;
+// - after a failure it goes on, or dom0's user has been told that it could not be told; unless an
+//   agent is killed that has not yet seen that dom0 has given up;
 // - if dom0's side has been killed, it goes on, unless an agent has been killed too or the agent has
 //   heard `keep`.
 
@@ -16,7 +19,10 @@ import Testing
   enum Phase: Hashable {
     case taking(OfferMachine)
     case delivering
+    /// `keep`.
     case keeping(OfferMachine)
+    /// `cont` after a success: the agent that was to do it is not the one that has answered.
+    case letting(OfferMachine)
     /// `cont`, to the agent that was there or, the second time, to a new one.
     case conting(OfferMachine, isLast: Bool)
     case succeeded
@@ -29,9 +35,11 @@ import Testing
     case cont
     case keep
   }
-  enum Step: Hashable { case begun, told, stopped, saved }
+  enum Step: Hashable { case begun, told, stopped, saved, written }
 
   struct World: Hashable {
+    let wish: GuestWish
+    let isXenstore: Bool
     var dom0: Phase
     var isConnected = true
     var offer: Offer
@@ -42,7 +50,12 @@ import Testing
     /// The agent has stopped the guest, and owes it a word.
     var owes = false
     var guestRuns = true
+    /// The first agent has written the disk; another finds it used.
+    var diskIsUsed = false
     var agentsKilled = 0
+    /// Over xenstore dom0 does not wait for the agent's end.
+    var isKilledAfterEnd = false
+    var agentsRestarted = 0
     var keepWasHeard = false
   }
 
@@ -50,9 +63,11 @@ import Testing
     Wanted(id: Bytes16(first: number, last: 0), verb, milliseconds: 1)
   }
 
-  static func start(_ wish: GuestWish) -> World {
-    let machine = OfferMachine(wanted(1, .take(MessageTests.xvdz, maxBytes: 1, wish)))
-    return World(dom0: .taking(machine), offer: machine.offer)
+  static func start(_ wish: GuestWish, isXenstore: Bool) -> World {
+    let disk = MessageTests.disk(MessageTests.xvdz)
+    let machine = OfferMachine(wanted(1, .take(disk, maxBytes: 1, wish)))
+    return World(
+      wish: wish, isXenstore: isXenstore, dom0: .taking(machine), offer: machine.offer)
   }
 
   // MARK: The agent
@@ -94,9 +109,17 @@ import Testing
       world.guestRuns = true
       finish(.ready, &world)
     case .keep:
+      if world.guestRuns {
+        finish(.failed(code: 13, neededBytes: 0, .running, .runs), &world)
+        return
+      }
       world.owes = false
       world.keepWasHeard = true
       finish(.ready, &world)
+    case .take(_, .begun) where world.diskIsUsed:
+      let guest: GuestState = world.guestRuns ? .running : .paused
+      finish(.failed(code: 12, neededBytes: 0, guest, .foreign), &world)
+    case .take(let wish, .begun) where !world.guestRuns: world.work = .take(wish, .saved)
     case .take(let wish, .begun):
       apply(world.agent.handle(.progressed(bytes: 0, .stopped)), to: &world)
       world.work = .take(wish, .told)
@@ -111,7 +134,11 @@ import Testing
       }
       world.work = .take(wish, .saved)
     case .take(let wish, .saved):
-      finish(.committed(diskBytes: 8192, wish == .keep ? .stopped : .running), &world)
+      world.diskIsUsed = true
+      world.work = .take(wish, .written)
+    case .take(_, .written):
+      let guest: GuestState = world.owes ? .stopped : world.guestRuns ? .running : .paused
+      finish(.committed(diskBytes: 8192, guest), &world)
     }
   }
 
@@ -143,22 +170,39 @@ import Testing
   /// What dom0 does once its offer has ended.
   static func follow(_ machine: OfferMachine, _ world: inout World) {
     guard let ending = machine.ending else { return }
+    let isXenstore = world.isXenstore
     switch (world.dom0, ending) {
-    case (.taking, .answered(.committed(_, .stopped))): world.dom0 = .delivering
-    case (.taking, .answered(.committed)): world.dom0 = .succeeded
+    case (.taking, .answered(.committed(_, let guest)))
+    where world.wish == .keep && guest != .stopped && guest != .paused:
+      world.dom0 = .conting(offer(6, .cont, &world), isLast: isXenstore)
+    case (.taking, .answered(.committed)):
+      if !machine.hasStoppedGuest {
+        world.dom0 = .succeeded
+      } else if world.wish == .keep {
+        world.dom0 = .delivering
+      } else {
+        world.dom0 = .letting(offer(5, .cont, &world))
+      }
     case (.taking, .answered(.failed(_, _, let guest, _))):
-      world.dom0 = .failed(isToldOfGuest: guest == .stopped)
+      if machine.owesCont {
+        world.dom0 = .conting(offer(7, .cont, &world), isLast: isXenstore)
+      } else {
+        world.dom0 = .failed(isToldOfGuest: guest == .stopped)
+      }
     case (.taking, _):
-      if world.agentLives { endAgent(&world) }
+      if world.agentLives && !isXenstore { endAgent(&world) }
       var machine = machine
       machine.hearLast(world.answer)
-      if machine.owesCont {
-        contByAnother(&world)
-      } else {
+      if !machine.owesCont {
         world.dom0 = .failed(isToldOfGuest: false)
+      } else if isXenstore {
+        world.dom0 = .conting(offer(8, .cont, &world), isLast: true)
+      } else {
+        contByAnother(&world)
       }
-    case (.keeping, .answered(.ready)): world.dom0 = .succeeded
-    case (.keeping, _): world.dom0 = .conting(offer(4, .cont, &world), isLast: false)
+    case (.keeping, .answered(.ready)), (.letting, .answered(.ready)): world.dom0 = .succeeded
+    case (.keeping, _), (.letting, _):
+      world.dom0 = .conting(offer(4, .cont, &world), isLast: isXenstore)
     case (.conting, .answered(.ready)): world.dom0 = .failed(isToldOfGuest: false)
     case (.conting(_, isLast: false), _):
       if world.agentLives { endAgent(&world) }
@@ -176,7 +220,9 @@ import Testing
 
   static func machine(_ phase: Phase) -> OfferMachine? {
     switch phase {
-    case .taking(let machine), .keeping(let machine), .conting(let machine, _): machine
+    case .taking(let machine), .keeping(let machine), .letting(let machine),
+      .conting(let machine, _):
+      machine
     default: nil
     }
   }
@@ -185,6 +231,7 @@ import Testing
     switch world.dom0 {
     case .taking: world.dom0 = .taking(machine)
     case .keeping: world.dom0 = .keeping(machine)
+    case .letting: world.dom0 = .letting(machine)
     case .conting(_, let isLast): world.dom0 = .conting(machine, isLast: isLast)
     default: break
     }
@@ -204,7 +251,7 @@ import Testing
       var events: [OfferMachine.Event] = [.answer(world.answer), .lastDeadline]
       if case .taking = world.dom0 { events.append(.interrupted) }
       // The end is seen after everything that was said before it.
-      if !world.agentLives, world.answer == .nothing { events.append(.gone) }
+      if !world.isXenstore, !world.agentLives, world.answer == .nothing { events.append(.gone) }
       for event in events {
         add {
           var machine = machine
@@ -217,7 +264,7 @@ import Testing
     }
     if world.dom0 == .delivering {
       add { $0.dom0 = .keeping(offer(2, .keep, &$0)) }
-      add { $0.dom0 = .conting(offer(3, .cont, &$0), isLast: false) }
+      add { $0.dom0 = .conting(offer(3, .cont, &$0), isLast: $0.isXenstore) }
     }
     switch world.dom0 {
     case .succeeded, .failed, .dead: break
@@ -227,9 +274,21 @@ import Testing
         $0.isConnected = false
       }
     }
-    guard world.agentLives else { return steps }
+    guard world.agentLives else {
+      if world.isXenstore && world.agentsRestarted == 0 {
+        add {
+          $0.agent = AgentMachine()
+          $0.agentLives = true
+          $0.agentsRestarted = 1
+        }
+      }
+      return steps
+    }
     add { apply($0.agent.handle(.offer(.message($0.offer))), to: &$0) }
-    if !world.isConnected { add { endAgent(&$0) } }
+    if !world.isConnected && !world.isXenstore { add { endAgent(&$0) } }
+    // It is told to end, by whoever runs it; or nobody has said keep in time.
+    if world.isXenstore && world.agentsRestarted == 0 { add { endAgent(&$0) } }
+    if world.work == nil { add { resume(&$0) } }
     if let work = world.work {
       add { Self.work(work, &$0) }
       add {
@@ -242,6 +301,7 @@ import Testing
         $0.agentLives = false
         $0.work = nil
         $0.agentsKilled = 1
+        $0.isKilledAfterEnd = !$0.isConnected
       }
     }
     return steps
@@ -250,16 +310,18 @@ import Testing
   static func fault(_ world: World, _ wish: GuestWish) -> String? {
     switch world.dom0 {
     case .succeeded where world.guestRuns != (wish == .pause): "success, and the guest is not so"
-    case .failed(isToldOfGuest: false) where !world.guestRuns: "failed, and the guest stands"
+    case .dead where world.isXenstore && world.agentsRestarted > 0: nil
+    case .failed(isToldOfGuest: false) where !world.guestRuns && !world.isKilledAfterEnd:
+      "failed, and the guest stands"
     case .dead where !world.guestRuns && world.agentsKilled == 0 && !world.keepWasHeard:
       "dom0 is dead, and the guest stands"
     default: nil
     }
   }
 
-  @Test(arguments: [GuestWish.pause, .keep])
-  func `a guest is always somebody's`(wish: GuestWish) {
-    var seen: Set<World> = [Self.start(wish)]
+  @Test(arguments: [GuestWish.pause, .keep], [false, true])
+  func `a guest is always somebody's`(wish: GuestWish, isXenstore: Bool) {
+    var seen: Set<World> = [Self.start(wish, isXenstore: isXenstore)]
     var waiting = Array(seen)
     var ends: Set<Phase> = []
     var count = 0

@@ -16,14 +16,23 @@ import Testing
   static let offers: [(Offer, String)] = [
     (.idle, "1 idle"),
     (wanted(.reset(maxBytes: 67_108_864), 1), "1 \(idText) reset 67108864 1"),
-    (wanted(.save(xvdz, maxBytes: 1)), "1 \(idText) save xvdz 1 60000"),
+    (wanted(.save(disk(xvdz), maxBytes: 1)), "1 \(idText) save xvdz \(diskText) 1 60000"),
     (
-      wanted(.load(xvdz, maxBytes: 1 << 62), 3_600_000),
-      "1 \(idText) load xvdz 4611686018427387904 3600000"
+      wanted(.load(disk(xvdz), maxBytes: 1 << 62), 3_600_000),
+      "1 \(idText) load xvdz \(diskText) 4611686018427387904 3600000"
     ),
-    (wanted(.take(file, maxBytes: 0, .paused)), "1 \(idText) take fd:7 0 paused 60000"),
-    (wanted(.take(file, maxBytes: 9, .pause)), "1 \(idText) take fd:7 9 pause 60000"),
-    (wanted(.take(file, maxBytes: 10, .keep)), "1 \(idText) take fd:7 10 keep 60000"),
+    (
+      wanted(.take(disk(file), maxBytes: 0, .paused)),
+      "1 \(idText) take fd:7 \(diskText) 0 paused 60000"
+    ),
+    (
+      wanted(.take(disk(file), maxBytes: 9, .pause)),
+      "1 \(idText) take fd:7 \(diskText) 9 pause 60000"
+    ),
+    (
+      wanted(.take(disk(file), maxBytes: 10, .keep)),
+      "1 \(idText) take fd:7 \(diskText) 10 keep 60000"
+    ),
     (wanted(.cont), "1 \(idText) cont 60000"), (wanted(.keep), "1 \(idText) keep 60000"),
   ]
 
@@ -32,6 +41,12 @@ import Testing
   }
 
   static let xvdz = device("xvdz")
+  static let diskText = "00000000000000ff0100000000000000"
+
+  static func disk(_ device: DeviceName) -> OfferedDisk {
+    OfferedDisk(device, transferID: Bytes16(first: 0xFF << 56, last: 1))
+  }
+
   static let file = DeviceName(openFile: 7)
 
   static func device(_ text: String) -> DeviceName {
@@ -71,7 +86,7 @@ import Testing
 
   @Test func `the longest fit`() {
     let longest = Self.wanted(
-      .take(Self.device(String(repeating: "z", count: 32)), maxBytes: 1 << 62, .paused),
+      .take(Self.disk(Self.device(String(repeating: "z", count: 32))), maxBytes: 1 << 62, .paused),
       Wanted.maxMilliseconds)
     #expect(longest.encoded(version: 65_535).count <= 255)
   }
@@ -90,9 +105,11 @@ import Testing
   @Test(arguments: [
     "1 \(idText)", "1 \(idText) reset", "1 \(idText) reset 01", "1 \(idText) reset -1",
     "1 \(idText) reset 4611686018427387905", "1 \(idText) reset 99999999999999999999",
-    "1 \(idText) save xvdz", "1 \(idText) save XVDZ 1 1", "1 \(idText) save ../x 1 1",
-    "1 \(idText) save xvdz 1 2 3", "1 \(idText) save xvdz 1", "1 \(idText) take xvdz 1 1",
-    "1 \(idText) take xvdz 1 maybe 1", "1 \(idText) explode 1", "1 \(idText) idle",
+    "1 \(idText) save xvdz", "1 \(idText) save XVDZ \(diskText) 1 1",
+    "1 \(idText) save ../x \(diskText) 1 1",
+    "1 \(idText) save xvdz \(diskText) 1 2 3", "1 \(idText) save xvdz \(diskText) 1",
+    "1 \(idText) save xvdz 1 1", "1 \(idText) take xvdz \(diskText) 1 1",
+    "1 \(idText) take xvdz \(diskText) 1 maybe 1", "1 \(idText) explode 1", "1 \(idText) idle",
     "1 \(idText) reset 1", "1 \(idText) reset 1 0", "1 \(idText) reset 1 3600001",
     "1 \(idText) cont", "1 \(idText) cont 01", "1 \(idText) keep 1 1",
   ])

@@ -35,7 +35,7 @@ import Testing
     var commits: Set<Bytes16> = []
   }
 
-  static let device = MessageTests.device("xvdz")
+  static let device = MessageTests.disk(MessageTests.xvdz)
   static let maxOffers = 2
 
   static func id(_ number: Int) -> Bytes16 { Bytes16(first: UInt64(number), last: 1) }

@@ -13,7 +13,8 @@ import Testing
 
 @Suite struct OffererTests {
   static let wanted = Wanted(
-    id: MessageTests.id, .save(MessageTests.xvdz, maxBytes: 1), milliseconds: 200)
+    id: MessageTests.id, .save(MessageTests.disk(MessageTests.xvdz), maxBytes: 1), milliseconds: 200
+  )
 
   static func answer(_ kind: AnswerKind) -> [UInt8] {
     Answer.of(id: wanted.id, kind).encoded()

@@ -87,7 +87,7 @@ void stubsave_finish_sending(int fd);
 int stubsave_spawn(const char *path, char *const *arguments, const int *files, int count);
 // A descriptor that is readable once the process has ended.
 int stubsave_pidfd(int pid);
-// Of a process that has ended: its exit code, or 256 and the number of its signal.
+// Of a process that has ended: its exit code, or 256 and the number of its signal. EAGAIN if not.
 int stubsave_reap(int pid);
 int stubsave_kill_group(int pid, int signal);
 
