@@ -120,7 +120,7 @@ struct QEMUSide: ~Copyable {
   @discardableResult
   mutating func look() throws(WorkFailure) -> RunState {
     let state = try ask(&monitor) { monitor throws(MonitorError) in try monitor.runState() }
-    // Whoever has let it run: it is not ours any more.
+    forgetIfResumed()
     if state.isRunning { isStopped = false }
     guest = state.isRunning ? .running : isStopped ? .stopped : .paused
     return state
@@ -190,8 +190,7 @@ struct QEMUSide: ~Copyable {
   /// Lets a guest go on that was stopped here, after something has failed: also when its monitor
   /// has been slow, or a signal wants to end the agent.
   mutating func resume() {
-    // Somebody else has let it run since: it is not ours any more.
-    if monitor.hasResumed { isStopped = false }
+    forgetIfResumed()
     guard isStopped else { return }
     monitor.signals = nil
     monitor.deadline = Deadline(timeoutMilliseconds: QEMUSide.resumeTimeoutMilliseconds)
@@ -216,6 +215,12 @@ struct QEMUSide: ~Copyable {
         guest = .unknown
       }
     }
+  }
+
+  /// A guest that somebody else has let run since it was stopped here is not ours any more, even if
+  /// it has been stopped again.
+  private mutating func forgetIfResumed() {
+    if monitor.hasResumed { isStopped = false }
   }
 
   /// Leaves a guest that was stopped here as it is, if it still stands.

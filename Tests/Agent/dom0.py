@@ -36,12 +36,13 @@ class Offers:
         """Withdraw whatever has been offered."""
         await self.say(b"1 idle")
 
-    async def offer(self, *words: object, id: str | None = None) -> str:
+    async def offer(self, *words: object, id: str | None = None,
+                    milliseconds: int = MILLISECONDS) -> str:
         """Offer something, with time enough; its id, which here is that of the disk too."""
         id = id or secrets.token_hex(16)
         if words[0] in ("save", "take", "load"):
             words = (*words[:2], id, *words[2:])
-        await self.say(" ".join(map(str, ("1", id, *words, MILLISECONDS))).encode())
+        await self.say(" ".join(map(str, ("1", id, *words, milliseconds))).encode())
         return id
 
     async def answer(self, id: str, *wanted: str) -> list[str]:

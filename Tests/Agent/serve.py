@@ -174,6 +174,30 @@ async def too_small(lab: Lab, agent: str, kind: str) -> str:
         return f"needed {answer[2]}; over the limit {over}"
 
 
+async def forgotten(lab: Lab, agent: str, kind: str) -> str:
+    """A guest that is to be kept stopped, and dom0 says nothing, or too late."""
+    async with stubdomain(lab, agent, kind) as stub:
+        device, id = await stub.disk()
+        stub.attach(device)
+        await stub.offers.offer("take", "xvdz", LIMIT, "keep", id=id, milliseconds=2000)
+        answer = await stub.offers.answer(id)
+        expect(answer[0] == "committed" and answer[2] == "stopped", f"{answer}")
+        await stub.guest.monitor.expect_status("paused")
+        await stub.guest.goes_on(at_once=False)  # after two seconds, by itself
+        answer = await stub.offers.ask("keep")
+        expect(answer == ["failed", "13", "0", "running", "runs"], f"kept too late: {answer}")
+        stub.detach(device)
+        answer, _ = await stub.save("take", "keep")
+        expect(answer[2] == "stopped", f"{answer}")
+        # Somebody else lets it run, and stops it: it is not the agent's to let go on any more.
+        for command in "cont", "stop":
+            await stub.guest.monitor.execute(command)
+        answer, _ = await stub.save("take", "pause")
+        expect(answer[0] == "committed", f"{answer}")
+        await stub.guest.monitor.expect_status("paused")
+        return "it goes on by itself; what somebody else has stopped stays so"
+
+
 async def bare(lab: Lab, agent: str, kind: str) -> str:
     """In a root with nothing but itself, QEMU's socket and the disk: no /proc, no library."""
     program = str(shutil.copy(agent, lab.directory / "agent"))
@@ -389,7 +413,7 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
     score = Score()
     kinds = ["socket"] + ["xenstore"] * ("STUBSAVE_XENSTORED" in os.environ)
     for kind in kinds:
-        for case in saves, takes, bare, too_small, wrong_disks, talk, deaths, loads:
+        for case in saves, takes, forgotten, bare, too_small, wrong_disks, talk, deaths, loads:
             if case is bare and kind != "socket":
                 continue  # xenstored's socket is elsewhere
             place = directory / f"{kind}-{case.__name__}"
