@@ -114,7 +114,8 @@ class Trip:
             expect(os.stat(self._s0).st_mode & 0o777 == 0o600, "the state file is not 0600")
             for form, found in (("state", state_in), ("raw", bytes)):
                 output = await self._lab.good(*to, "-", "--format", form)
-                expect(found(output) == state, f"--format {form} -o - has another state")
+                # A qxl may count an update while its guest stands; seen once in some hundred runs.
+                expect_same(state, found(output), f"{self._s0} and --format {form}", ("qxl",))
             await guest.monitor.expect_status("paused")
             await guest.end()
         expect(counted(self._ram) == self._count, "the guest went on after --keep-paused")
