@@ -16,6 +16,8 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
   /// A guest that has been stopped goes on then, unless dom0 has said `keep`: its death is not seen
   /// over xenstore.
   private var keepDeadline: Deadline?
+  /// What an agent before this one, which has died, said last.
+  private var inherited: Answer?
 
   /// - Parameter signals: the number of `EndingSignals`.
   init(
@@ -32,6 +34,7 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
   /// - Returns: why it ended.
   mutating func run() -> ServiceEnd {
     do throws(ServiceEnd) {
+      try inherit()
       while true {
         try look()
         do throws(MonitorError) { try qemu.monitor.takeEvents() } catch { throw .qemu(error) }
@@ -40,6 +43,18 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
     } catch {
       for action in machine.handle(.carrierGone) where action == .release { qemu.resume() }
       return error
+    }
+  }
+
+  /// Of the offer that may still stand: a guest that was stopped for it is ours now.
+  private mutating func inherit() throws(ServiceEnd) {
+    do throws(CellError) {
+      guard let bytes = try attention.carrier.lookAtOwn(),
+        case .message(let answer) = Answer.read(bytes)
+      else { return }
+      inherited = answer
+    } catch {
+      throw .carrier(error)
     }
   }
 
@@ -94,6 +109,8 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
   /// - Returns: the answer; nil if dom0 has withdrawn the offer.
   private mutating func work(_ wanted: Wanted) throws(ServiceEnd) -> AnswerKind? {
     qemu.begin(milliseconds: wanted.milliseconds)
+    if let inherited, inherited.id == wanted.id, inherited.guest == .stopped { qemu.inheritStop() }
+    inherited = nil
     do throws(WorkFailure) {
       return try perform(wanted)
     } catch {
@@ -171,6 +188,8 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
       // Before it is done: whoever hears this and nothing more knows that the guest may stand.
       try tell(.stopped)
       try qemu.stop()
+    } else if qemu.isStopped {
+      try tell(.stopped)
     }
     try qemu.save()
     if wish != .keep && qemu.isStopped {

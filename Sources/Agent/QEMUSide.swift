@@ -217,6 +217,12 @@ struct QEMUSide: ~Copyable {
     }
   }
 
+  /// An agent before this one has stopped the guest, and died.
+  mutating func inheritStop() {
+    isStopped = true
+    monitor.hasResumed = false
+  }
+
   /// A guest that somebody else has let run since it was stopped here is not ours any more, even if
   /// it has been stopped again.
   private mutating func forgetIfResumed() {

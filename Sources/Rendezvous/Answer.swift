@@ -50,6 +50,16 @@ public enum Answer: Hashable, Sendable {
     case .of(let id, _), .unsupported(let id, _): id
     }
   }
+
+  /// What it tells of the guest, if it does.
+  public var guest: GuestState? {
+    switch self {
+    case .of(_, .progress(_, let guest)), .of(_, .committed(_, let guest)),
+      .of(_, .failed(_, _, let guest, _)):
+      guest
+    default: nil
+    }
+  }
 }
 
 extension Answer {

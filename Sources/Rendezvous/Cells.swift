@@ -6,6 +6,8 @@ import Xenstore
 public protocol Cells: ~Copyable {
   /// To be waited for by poll(2): readable when the other side's cell may have changed.
   var number: Int32 { get }
+  /// What is in this side's own cell, from one that was there before; nil where none can have been.
+  mutating func lookAtOwn() throws(CellError) -> [UInt8]?
   /// Empties the other side's cell, where it is this side's to do so.
   mutating func renew() throws(CellError)
   /// Removes the cells, where it is this side that has made them.

@@ -57,21 +57,16 @@ public struct OfferMachine: Hashable, Sendable {
   /// What was in the agent's cell after the end, when nothing more comes: it changes no ending, but
   /// tells of the guest.
   public mutating func hearLast(_ reading: Reading<Answer>) {
-    guard case .message(.of(wanted.id, let kind)) = reading else { return }
-    switch kind {
-    case .progress(_, let guest), .committed(_, let guest), .failed(_, _, let guest, _):
-      note(guest)
-    case .accepted, .ready, .loaded: break
-    }
+    if case .message(let answer) = reading, answer.id == wanted.id { note(answer.guest) }
   }
 
   /// An agent that finds the guest standing may follow one that has stopped it and died: what that
   /// one said holds until somebody says that the guest runs.
-  private mutating func note(_ guest: GuestState) {
+  private mutating func note(_ guest: GuestState?) {
     switch guest {
-    case .stopped: hasStoppedGuest = true
-    case .running: hasStoppedGuest = false
-    case .paused, .unknown: break
+    case .stopped?: hasStoppedGuest = true
+    case .running?: hasStoppedGuest = false
+    case .paused?, .unknown?, nil: break
     }
   }
 
@@ -105,16 +100,12 @@ public struct OfferMachine: Hashable, Sendable {
     case .unknown(_, let id): if id == self.id { state = .ended(.nonsense) }
     case .message(let answer):
       guard answer.id == id else { return }
+      note(answer.guest)
       switch answer {
       case .unsupported(_, let version): state = .ended(.unsupported(version: version))
       case .of(_, let kind) where !kind.isFinal:
         state = .accepted
-        if case .progress(_, let guest) = kind { note(guest) }
       case .of(_, let kind):
-        switch kind {
-        case .committed(_, let guest), .failed(_, _, let guest, _): note(guest)
-        default: break
-        }
         state = .ended(kind.fits(wanted.verb) ? .answered(kind) : .nonsense)
       }
     }

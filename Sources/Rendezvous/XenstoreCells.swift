@@ -48,6 +48,17 @@ public struct XenstoreCells: Cells, ~Copyable {
     connection.deadline = Deadline(timeoutMilliseconds: timeoutMilliseconds)
   }
 
+  public mutating func lookAtOwn() throws(CellError) -> [UInt8]? {
+    wind()
+    do throws(XenstoreError) {
+      return [UInt8](try connection.read(mine).prefix(MessageFields.maxBytes + 1))
+    } catch {
+      // dom0 has made none, or not given it yet.
+      if error == .notFound || error == .permission { return nil }
+      throw .xenstore(error)
+    }
+  }
+
   /// It is dom0 that does this.
   public mutating func renew() {}
   public mutating func end() {}

@@ -46,6 +46,8 @@ enum GuestModel {
     /// Over xenstore dom0 does not wait for the agent's end.
     var isKilledAfterEnd = false
     var agentsRestarted = 0
+    /// What was in the second agent's own cell when it started.
+    var inheritsFrom = Reading<Answer>.nothing
     var keepWasHeard = false
   }
 
@@ -77,6 +79,12 @@ enum GuestModel {
       case .release: resume(&world)
       case .answer(let answer): world.answer = .message(answer)
       case .begin(let wanted):
+        if case .message(let answer) = world.inheritsFrom, answer.id == wanted.id,
+          answer.guest == .stopped
+        {
+          world.owes = true
+        }
+        world.inheritsFrom = .nothing
         switch wanted.verb {
         case .take(_, _, let wish): world.work = .take(wish, .begun)
         case .cont: world.work = .cont
@@ -107,9 +115,12 @@ enum GuestModel {
       world.keepWasHeard = true
       finish(.ready, &world)
     case .take(_, .begun) where world.diskIsUsed:
+      resume(&world)
       let guest: GuestState = world.guestRuns ? .running : .paused
       finish(.failed(code: 12, neededBytes: 0, guest, .foreign), &world)
-    case .take(let wish, .begun) where !world.guestRuns: world.work = .take(wish, .saved)
+    case .take(let wish, .begun) where !world.guestRuns:
+      if world.owes { apply(world.agent.handle(.progressed(bytes: 0, .stopped)), to: &world) }
+      world.work = .take(wish, world.owes ? .stopped : .saved)
     case .take(let wish, .begun):
       apply(world.agent.handle(.progressed(bytes: 0, .stopped)), to: &world)
       world.work = .take(wish, .told)
@@ -143,6 +154,8 @@ enum GuestModel {
   static func offer(_ number: UInt64, _ verb: Verb, _ world: inout World) -> OfferMachine {
     let machine = OfferMachine(wanted(number, verb))
     world.offer = machine.offer
+    // Made anew with each offer (section 7.2).
+    if world.isXenstore { world.answer = .nothing }
     return machine
   }
 

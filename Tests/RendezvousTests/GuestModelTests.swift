@@ -35,8 +35,8 @@ import Testing
         add {
           var machine = machine
           machine.handle(event)
-          // An answer is taken out of the carrier by a look.
-          if case .answer = event { $0.answer = .nothing }
+          // A packet is taken out of the carrier by a look, a node stays.
+          if case .answer = event, !$0.isXenstore { $0.answer = .nothing }
           GuestModel.replace(machine, in: &$0)
         }
       }
@@ -59,6 +59,7 @@ import Testing
           $0.agent = AgentMachine()
           $0.agentLives = true
           $0.agentsRestarted = 1
+          $0.inheritsFrom = $0.answer
         }
       }
       return steps
@@ -72,13 +73,15 @@ import Testing
       add { GuestModel.work(work, &$0) }
       add {
         GuestModel.resume(&$0)
-        GuestModel.finish(.failed(code: 11, neededBytes: 0, .running, .device), &$0)
+        let guest: GuestState = $0.guestRuns ? .running : .paused
+        GuestModel.finish(.failed(code: 11, neededBytes: 0, guest, .device), &$0)
       }
     }
     if world.agentsKilled == 0 {
       add {
         $0.agentLives = false
         $0.work = nil
+        $0.owes = false
         $0.agentsKilled = 1
         $0.isKilledAfterEnd = !$0.isConnected
       }
