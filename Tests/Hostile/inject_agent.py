@@ -85,7 +85,8 @@ class Trials(Score):
                                   "cat <&9"])
                 running = Running(*command, pass_fds=(theirs.fileno(), disk.fileno()))
                 theirs.close()
-                with suppress(OSError):
+                answer = ["silence"]
+                with suppress(TimeoutError):
                     answer = self._talk(point.kind, ours, fake, disk.fileno())
                 ours.close()
                 ended = running.end(WAIT_SECONDS)
@@ -103,7 +104,7 @@ class Trials(Score):
         if answer[:1] == ["ready"]:
             try:
                 fake.save("/dev/fdset/1")  # as libxl orders it, over a monitor of its own
-            except Refused:
+            except (Refused, OSError):
                 return []  # QEMU has lost the agent, and its file
             answer = self._ask(ours, f"1 {id} save fd:{disk} {id} {LIMIT} 5000", id)
         return answer
@@ -126,6 +127,7 @@ class Trials(Score):
         failed = next((text for text in log.splitlines() if "(INJECTED)" in text), "")
         is_early = failed != "" and BEGIN.search(log.partition(failed)[0] + failed) is None
         said = f"{point}: {answer}, exit {ended.code}, {ended.messages!r:.200}, at {failed:.200}"
+        self.check(f"{said}: silence", answer != ["silence"])
         self.check(f"{said}: after {ended.seconds:.1f} s", ended.seconds < WAIT_SECONDS)
         self.check(f"{said}: it crashed", is_early or ended.code >= 0 or (
             ended.code == SIGNALS.get(point.error)))
