@@ -134,6 +134,8 @@ extension FileDescriptor {
     case readWrite
     /// Must not exist, is made with the permissions 0600: state holds guest secrets.
     case createNew
+    /// Made if it does not exist, 0600; only its name and its lock matter.
+    case lockFile
     /// Writes into something that exists and is no regular file, such as a FIFO.
     case writeExisting
     /// A block device past the page cache: every transfer in whole sectors, from and to memory
@@ -153,6 +155,7 @@ extension FileDescriptor {
     case .read: flags = O_RDONLY
     case .readWrite: flags = O_RDWR
     case .createNew: flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW
+    case .lockFile: flags = O_RDWR | O_CREAT | O_NOFOLLOW
     case .writeExisting: flags = O_WRONLY
     case .readWriteDirect: flags = O_RDWR | stubsave_O_DIRECT
     case .readWriteDirectExclusive: flags = O_RDWR | O_EXCL | stubsave_O_DIRECT

@@ -7,6 +7,7 @@ import Xenstore
 /// An agent in a stubdomain, over xenstore. The disk is attached to it already.
 struct StubdomainAgent: AgentPeer, ~Copyable {
   private var offerer: Offerer<StubdomainCells>
+  private let lock: DomainLock
   private let device: DeviceName
 
   /// Until the first answer (formats/rendezvous.md, section 4).
@@ -18,10 +19,11 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
   static func find(
     domid: UInt32, _ device: DeviceName, _ xenstore: SystemPath
   ) throws(ToolError) -> StubdomainAgent {
+    let lock = try DomainLock(domid: domid)
     do throws(CellError) {
       let connection = try connect(to: xenstore)
       let cells = try StubdomainCells.make(domid: domid, over: connection)
-      return StubdomainAgent(offerer: Offerer(cells), device: device)
+      return StubdomainAgent(offerer: Offerer(cells), lock: lock, device: device)
     } catch {
       guard case .xenstore(.notFound) = error else { throw ToolError(error, xenstore) }
       throw ToolError(.notFound, nil) { text in

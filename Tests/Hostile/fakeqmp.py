@@ -79,6 +79,7 @@ class Fake:
         self.hung_up, self.line_bytes = False, 0  # what hooks did: the end, a line without end
         self.reached, self.go_on = threading.Event(), threading.Event()  # for hooks that wait
         self.over = threading.Event()  # a client has gone
+        self._files = threading.Lock()  # held while a save writes, or all are closed
         self._negotiated = self._tells_migration = False
         self._rights, self._text = list[int](), ""
         self._peer, self._listener = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
@@ -125,10 +126,11 @@ class Fake:
                 self._text, self._negotiated = "", False
                 with self._peer:
                     self._converse()
-                sets = [*self.fdsets.values(), self.names.values(), self._rights]
-                for descriptor in [one for group in sets for one in group]:
-                    os.close(descriptor)
-                self.fdsets, self.names, self._rights = {}, {}, []
+                with self._files:
+                    sets = [*self.fdsets.values(), self.names.values(), self._rights]
+                    for descriptor in [one for group in sets for one in group]:
+                        os.close(descriptor)
+                    self.fdsets, self.names, self._rights = {}, {}, []
                 self.over.set()
 
     def _converse(self) -> None:
@@ -222,6 +224,10 @@ class Fake:
 
     def save(self, filename: str) -> None:
         """Write the state as QEMU does; after a failure it keeps the descriptor."""
+        with self._files:
+            self._save(filename)
+
+    def _save(self, filename: str) -> None:
         fits = [fd for number, fdset in self.fdsets.items() for fd in fdset
                 if filename == f"/dev/fdset/{number}"
                 and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY]

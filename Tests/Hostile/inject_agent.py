@@ -104,7 +104,7 @@ class Trials(Score):
         if answer[:1] == ["ready"]:
             try:
                 fake.save("/dev/fdset/1")  # as libxl orders it, over a monitor of its own
-            except (Refused, OSError):
+            except Refused:
                 return []  # QEMU has lost the agent, and its file
             answer = self._ask(ours, f"1 {id} save fd:{disk} {id} {LIMIT} 5000", id)
         return answer

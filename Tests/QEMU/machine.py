@@ -220,7 +220,7 @@ class Lab:
     """A directory, and the programs that are run in it."""
 
     def __init__(self, stubsave: str, directory: Path) -> None:
-        self._stubsave, self.directory, self._numbers = stubsave, directory, count()
+        self.program, self.directory, self._numbers = stubsave, directory, count()
         # Padded: an AHCI disk of one sector does not boot.
         (directory / "boot").write_bytes(BOOT_SECTOR.ljust(1 << 20, b"\0"))
 
@@ -268,7 +268,7 @@ class Lab:
 
     async def stubsave(self, *arguments: str, source: bytes | None = None) -> Outcome:
         """Run a stubsave command, with `source` in a pipe as its standard input."""
-        async with running(self._stubsave, *arguments, stdin=DEVNULL if source is None else PIPE,
+        async with running(self.program, *arguments, stdin=DEVNULL if source is None else PIPE,
                            stdout=PIPE, stderr=PIPE) as process:
             output, message = await process.communicate(source)
         assert process.returncode is not None
