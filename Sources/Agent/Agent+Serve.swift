@@ -5,9 +5,6 @@ import SystemIO
 import Transfer
 import Xenstore
 
-/// How long xenstored may take for one request: it serves dom0 too.
-private let xenstoreTimeoutMilliseconds: UInt64 = 10_000
-
 /// Returns when the carrier is gone, which is the ordinary end; throws if QEMU is, or something
 /// has failed.
 func serve(_ arguments: ServeArguments) throws(AgentFailure) {
@@ -63,7 +60,7 @@ func requireCarrier(_ carrier: CarrierArgument) throws(AgentFailure) {
 /// The cells as the stubdomain has them; paths begin at its own directory.
 func xenstoreCells(_ socket: SystemPath?) throws(AgentFailure) -> XenstoreCells {
   let device = SystemPath(word: "/dev/xen/xenbus")
-  let deadline = Deadline(timeoutMilliseconds: xenstoreTimeoutMilliseconds)
+  let deadline = Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds)
   let connection: XenstoreConnection
   do throws(XenstoreError) {
     if let socket {
@@ -77,18 +74,8 @@ func xenstoreCells(_ socket: SystemPath?) throws(AgentFailure) -> XenstoreCells 
   do throws(CellError) {
     return try XenstoreCells.watching(
       SystemPath(word: "stubsave/offer"), saying: SystemPath(word: "stubsave/answer"),
-      over: connection, timeoutMilliseconds: xenstoreTimeoutMilliseconds)
+      over: connection)
   } catch {
     throw AgentFailure(.stubdomainFailed, socket ?? device) { $0.append(error) }
-  }
-}
-
-extension PlainText {
-  mutating func append(_ error: CellError) {
-    switch error {
-    case .gone: append("the other side is gone")
-    case .system(let error): append(error)
-    case .xenstore(let error): append(error)
-    }
   }
 }

@@ -6,7 +6,7 @@ import SystemIO
 import Transfer
 
 /// `serve`: attends to dom0's offers beside a QEMU, until the carrier or QEMU is gone.
-struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
+struct AgentService<Carrier: AnsweringCells & ~Copyable>: ~Copyable {
   private var attention: Attention<Carrier>
   private var qemu: QEMUSide
   private var machine = AgentMachine()
@@ -62,9 +62,9 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
     let readiness: UnixSocket.Readiness
     if !qemu.isStopped { keepDeadline = nil }
     do throws(SystemError) {
-      readiness = try UnixSocket.waitForAny(
-        attention.number, qemu.monitor.number, signals: signals,
-        until: keepDeadline ?? Deadline(timeoutMilliseconds: .max))
+      readiness = try UnixSocket.wait(
+        for: attention.number, or: qemu.monitor.number, toWrite: false,
+        until: keepDeadline ?? Deadline(timeoutMilliseconds: .max), signals: signals)
     } catch {
       throw .system(error)
     }
@@ -144,18 +144,18 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
       try qemu.look()
       try requireState(maxBytes)
       let disk = try open(offered, wanted, isWriting: true)
-      let written = try write(disk, offered, maxBytes)
+      let written = try write(disk, try header(of: disk, offered), maxBytes)
       return .committed(diskBytes: written, qemu.guest)
     case .take(let offered, let maxBytes, let wish):
       // What can be refused is refused first, and the guest need not stand while a device is waited
       // for.
       _ = try qemu.look(wish)
       let disk = try open(offered, wanted, isWriting: true)
-      _ = try header(of: disk, offered)
+      let header = try header(of: disk, offered)
       try take(wish)
       try requireState(maxBytes)
       try attention.heed(wanted.id)
-      let written = try write(disk, offered, maxBytes)
+      let written = try write(disk, header, maxBytes)
       // Whoever has given up counts this as a failure.
       try attention.heed(wanted.id)
       keepDeadline = qemu.isStopped ? Deadline(timeoutMilliseconds: wanted.milliseconds) : nil
@@ -228,9 +228,8 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
   ///
   /// - Returns: the disk's length in bytes, once it is on stable storage.
   private func write(
-    _ disk: borrowing FileDescriptor, _ offered: OfferedDisk, _ maxBytes: UInt64
+    _ disk: borrowing FileDescriptor, _ header: DiskHeader.Parsed, _ maxBytes: UInt64
   ) throws(WorkFailure) -> UInt64 {
-    let header = try header(of: disk, offered)
     var writer = DiskWriter(
       header: header, store: FileStore(FileDescriptor(borrowing: disk.number)),
       setting: CodecSetting(allowed: header.header.allowedCodecs), writesHeader: false,
@@ -249,13 +248,7 @@ struct AgentService<Carrier: Cells & ~Copyable>: ~Copyable {
       try qemu.sink.reader.rewind()
       return (bytes, try qemu.sink.reader.beginsWithQEMUMagic())
     }
-    if bytes > maxBytes {
-      throw WorkFailure(.large, .overLimit) { text in
-        text.append("the state has ")
-        text.append(bytes)
-        text.append(" bytes")
-      }
-    }
+    if bytes > maxBytes { throw WorkFailure.large(stateBytes: bytes) }
     if isState { return }
     throw WorkFailure(.empty, .qemuRefused) { text in
       text.append("what QEMU wrote (")

@@ -27,11 +27,7 @@ struct StateFromDisk: ~Copyable {
       header.direction == .restore
     else { throw WorkFailure(.foreign, .wouldDestroy) { $0.append("not the disk of the offer") } }
     if verdict.outputBytes > maxBytes {
-      throw WorkFailure(.large, .overLimit) { text in
-        text.append("the state has ")
-        text.append(verdict.outputBytes)
-        text.append(" bytes")
-      }
+      throw WorkFailure.large(stateBytes: verdict.outputBytes)
     }
     let isState = try attempt(.system) { () throws(SystemError) in
       let isState = try memory.beginsWithQEMUMagic()

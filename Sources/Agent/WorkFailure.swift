@@ -27,6 +27,15 @@ struct WorkFailure: Error {
     self.init(reason, ExitStatus(error)) { $0.append(error) }
   }
 
+  /// More than a limit.
+  static func large(stateBytes: UInt64) -> WorkFailure {
+    WorkFailure(.large, .overLimit) { text in
+      text.append("the state has ")
+      text.append(stateBytes)
+      text.append(" bytes")
+    }
+  }
+
   static var withdrawn: WorkFailure {
     var failure = WorkFailure(.system, .stubdomainFailed) { $0.append("the offer was withdrawn") }
     failure.isWithdrawn = true

@@ -82,6 +82,12 @@ public struct OfferMachine: Hashable, Sendable {
     }
   }
 
+  /// The agent has stopped the guest, and could not let it go on.
+  public var leavesGuestStopped: Bool {
+    if case .answered(.failed(_, _, .stopped, _))? = ending { return true }
+    return false
+  }
+
   public mutating func handle(_ event: Event) {
     if case .ended = state { return }
     switch event {

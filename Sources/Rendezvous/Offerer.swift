@@ -3,7 +3,7 @@ import SystemIO
 
 /// dom0's side of the conversation: one offer after the other, each with its deadlines
 /// (formats/rendezvous.md, sections 3 and 4).
-public struct Offerer<Carrier: Cells & ~Copyable>: ~Copyable {
+public struct Offerer<Carrier: OfferingCells & ~Copyable>: ~Copyable {
   private var carrier: Carrier
   /// Why the carrier gave no more, if it did.
   public private(set) var failure: CellError?
@@ -31,7 +31,7 @@ public struct Offerer<Carrier: Cells & ~Copyable>: ~Copyable {
       while machine.ending == nil {
         let isFirst = machine.state == .offered && first.map { $0 < last } == true
         let deadline = isFirst ? first ?? last : last
-        machine.handle(event: try next(until: deadline, isFirst, &pace, signals))
+        if let event = try next(until: deadline, isFirst, &pace, signals) { machine.handle(event) }
       }
     } catch {
       failure = error
@@ -42,11 +42,7 @@ public struct Offerer<Carrier: Cells & ~Copyable>: ~Copyable {
 
   /// Nothing is wanted any more. An error is passed over: who cannot be told cannot be told.
   public mutating func idle() {
-    do throws(CellError) {
-      try carrier.say(Offer.idle.encoded())
-    } catch {
-      failure = failure ?? error
-    }
+    try? carrier.say(Offer.idle.encoded())
   }
 
   /// The last: the cells go, and with them whatever was wanted.
@@ -77,12 +73,6 @@ public struct Offerer<Carrier: Cells & ~Copyable>: ~Copyable {
     } catch {
       throw .system(error)
     }
-  }
-}
-
-extension OfferMachine {
-  fileprivate mutating func handle(event: Event?) {
-    if let event { handle(event) }
   }
 }
 

@@ -1,7 +1,7 @@
 import SystemIO
 
 /// Cells over a pair of sockets that keep packets apart, between two processes of one machine.
-public struct SocketCells: Cells, ~Copyable {
+public struct SocketCells: OfferingCells, AnsweringCells, ~Copyable {
   private let socket: UnixSocket
   /// The other side has ended; what it said last is still to be seen.
   private var hasEnded = false

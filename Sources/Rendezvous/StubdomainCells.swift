@@ -4,7 +4,7 @@ import Xenstore
 
 /// Cells in xenstore, as dom0 has them (formats/rendezvous.md, section 7.2): it makes the nodes,
 /// gives the stubdomain what is the stubdomain's, and removes them.
-public struct StubdomainCells: Cells, ~Copyable {
+public struct StubdomainCells: OfferingCells, ~Copyable {
   private var connection: XenstoreConnection
   private let domid: UInt32
   private let directory: SystemPath
@@ -15,8 +15,6 @@ public struct StubdomainCells: Cells, ~Copyable {
 
   private static let answerToken: UInt32 = 1
   private static let domainToken: UInt32 = 2
-  /// For what is done in a row: xenstored serves every domain.
-  private static let requestsTimeoutMilliseconds: UInt64 = 10_000
 
   /// Makes the nodes, and watches the answer and the domain's end.
   ///
@@ -50,7 +48,7 @@ public struct StubdomainCells: Cells, ~Copyable {
   }
 
   private mutating func make() throws(XenstoreError) {
-    wind()
+    connection.wind()
     guard try connection.isIntroduced(domid: domid) else { throw .notFound }
     isMade = true
     try makeNodes()
@@ -77,15 +75,10 @@ public struct StubdomainCells: Cells, ~Copyable {
 
   public var number: Int32 { connection.number }
 
-  /// The time for the next requests begins.
-  private mutating func wind() {
-    connection.deadline = Deadline(timeoutMilliseconds: Self.requestsTimeoutMilliseconds)
-  }
-
   /// With everything that the stubdomain has put below it; in this order the stubdomain can at no
   /// moment write to anything but its own empty cell.
   public mutating func renew() throws(CellError) {
-    wind()
+    connection.wind()
     do throws(XenstoreError) {
       do throws(XenstoreError) {
         try connection.remove(answer)
@@ -99,10 +92,8 @@ public struct StubdomainCells: Cells, ~Copyable {
     }
   }
 
-  public mutating func lookAtOwn() -> [UInt8]? { nil }
-
   public mutating func say(_ message: [UInt8]) throws(CellError) {
-    wind()
+    connection.wind()
     do throws(XenstoreError) {
       try connection.write(offer, message)
     } catch {
@@ -111,7 +102,7 @@ public struct StubdomainCells: Cells, ~Copyable {
   }
 
   public mutating func look() throws(CellError) -> [UInt8]? {
-    wind()
+    connection.wind()
     do throws(XenstoreError) {
       var events = try connection.takeEvents()
       if events.contains(Self.domainToken) {
@@ -120,7 +111,7 @@ public struct StubdomainCells: Cells, ~Copyable {
         events += try connection.takeEvents()
       }
       guard events.contains(Self.answerToken) else { return nil }
-      return [UInt8](try connection.read(answer).prefix(MessageFields.maxBytes + 1))
+      return try connection.cell(answer)
     } catch {
       switch error {
       case .closed: throw .gone
@@ -134,7 +125,7 @@ public struct StubdomainCells: Cells, ~Copyable {
   public mutating func end() {
     guard isMade else { return }
     isMade = false
-    wind()
+    connection.wind()
     // Who is not told now is told by `gc`.
     try? connection.remove(directory)
   }

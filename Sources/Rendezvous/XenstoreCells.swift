@@ -2,27 +2,22 @@ import SystemIO
 import Xenstore
 
 /// Cells in xenstore, as the agent has them.
-public struct XenstoreCells: Cells, ~Copyable {
+public struct XenstoreCells: AnsweringCells, ~Copyable {
   private var connection: XenstoreConnection
   private let mine: SystemPath
   private let others: SystemPath
-  private let timeoutMilliseconds: UInt64
   private static let token: UInt32 = 1
 
   /// Watches the other side's cell.
   ///
   /// - Parameters:
-  ///   - timeoutMilliseconds: for each request to xenstored.
   ///   - mine: the node that this side writes; made by dom0.
   ///   - others: the node that the other side writes.
   public static func watching(
-    _ others: SystemPath, saying mine: SystemPath, over connection: consuming XenstoreConnection,
-    timeoutMilliseconds: UInt64
+    _ others: SystemPath, saying mine: SystemPath, over connection: consuming XenstoreConnection
   ) throws(CellError) -> XenstoreCells {
-    var cells = XenstoreCells(
-      connection: connection, mine: mine, others: others,
-      timeoutMilliseconds: timeoutMilliseconds)
-    cells.wind()
+    var cells = XenstoreCells(connection: connection, mine: mine, others: others)
+    cells.connection.wind()
     do throws(XenstoreError) {
       try cells.connection.watch(others, token: token)
     } catch {
@@ -32,10 +27,8 @@ public struct XenstoreCells: Cells, ~Copyable {
   }
 
   private init(
-    connection: consuming XenstoreConnection, mine: SystemPath, others: SystemPath,
-    timeoutMilliseconds: UInt64
+    connection: consuming XenstoreConnection, mine: SystemPath, others: SystemPath
   ) {
-    self.timeoutMilliseconds = timeoutMilliseconds
     self.connection = connection
     self.mine = mine
     self.others = others
@@ -43,15 +36,10 @@ public struct XenstoreCells: Cells, ~Copyable {
 
   public var number: Int32 { connection.number }
 
-  /// The time for the next requests begins.
-  private mutating func wind() {
-    connection.deadline = Deadline(timeoutMilliseconds: timeoutMilliseconds)
-  }
-
   public mutating func lookAtOwn() throws(CellError) -> [UInt8]? {
-    wind()
+    connection.wind()
     do throws(XenstoreError) {
-      return [UInt8](try connection.read(mine).prefix(MessageFields.maxBytes + 1))
+      return try connection.cell(mine)
     } catch {
       // dom0 has made none, or not given it yet.
       if error == .notFound || error == .permission { return nil }
@@ -59,12 +47,8 @@ public struct XenstoreCells: Cells, ~Copyable {
     }
   }
 
-  /// It is dom0 that does this.
-  public mutating func renew() {}
-  public mutating func end() {}
-
   public mutating func say(_ message: [UInt8]) throws(CellError) {
-    wind()
+    connection.wind()
     do throws(XenstoreError) {
       try connection.write(mine, message)
     } catch {
@@ -75,10 +59,10 @@ public struct XenstoreCells: Cells, ~Copyable {
   }
 
   public mutating func look() throws(CellError) -> [UInt8]? {
-    wind()
+    connection.wind()
     do throws(XenstoreError) {
       guard try connection.takeEvents().contains(Self.token) else { return nil }
-      return [UInt8](try connection.read(others).prefix(MessageFields.maxBytes + 1))
+      return try connection.cell(others)
     } catch {
       // Not there: as good as empty.
       if error == .notFound { return [] }

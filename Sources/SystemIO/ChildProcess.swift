@@ -14,7 +14,7 @@ public struct ChildProcess: ~Copyable {
   /// For the end after SIGKILL.
   private static let killMilliseconds: UInt64 = 2_000
   /// Most that is kept of what it says on standard error.
-  public static let maxMessageBytes = 4096
+  private static let maxMessageBytes = 4096
 
   /// Starts it; standard input and output are empty, standard error comes here.
   ///

@@ -47,29 +47,16 @@ public struct UnixSocket: ~Copyable {
       for: descriptor.number, toWrite: toWrite, until: deadline, signals: signals)
   }
 
-  /// The same for any descriptor that poll(2) knows.
+  /// The same for any descriptor that poll(2) knows, or until another one can be read.
   public static func wait(
-    for number: Int32, toWrite: Bool, until deadline: Deadline, signals: Int32?
-  ) throws(SystemError) -> Readiness {
-    while true {
-      let left = deadline.remainingMilliseconds
-      let (isReady, isInterrupted, _) = try Syscalls.poll(
-        number, events: Int16(toWrite ? POLLOUT : POLLIN), signals ?? -1,
-        timeoutMilliseconds: left)
-      if isInterrupted { return .interrupted }
-      if isReady { return .ready }
-      if left == 0 { return .timedOut }
-    }
-  }
-
-  /// Waits until one of two can be read.
-  public static func waitForAny(
-    _ first: Int32, _ second: Int32, signals: Int32, until deadline: Deadline
+    for number: Int32, or other: Int32 = -1, toWrite: Bool, until deadline: Deadline,
+    signals: Int32?
   ) throws(SystemError) -> Readiness {
     while true {
       let left = deadline.remainingMilliseconds
       let ready = try Syscalls.poll(
-        first, events: Int16(POLLIN), second, signals, timeoutMilliseconds: left)
+        number, events: Int16(toWrite ? POLLOUT : POLLIN), other, signals ?? -1,
+        timeoutMilliseconds: left)
       if ready.third { return .interrupted }
       if ready.first || ready.second { return .ready }
       if left == 0 { return .timedOut }

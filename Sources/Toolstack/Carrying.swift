@@ -68,11 +68,16 @@ extension TransferDisk {
       maxStateBytes: options.limits.maxStateBytes)
   }
 
-  /// What is on it, by a look that decodes nothing.
-  borrowing func facts(_ options: CarryOptions) throws(ToolError) -> DiskFacts {
+  private borrowing func reading(_ options: CarryOptions) -> ReadOptions {
     var reading = ReadOptions()
     reading.limits = options.limits
     reading.acceptedCodecs = header.allowedCodecs
+    return reading
+  }
+
+  /// What is on it, by a look that decodes nothing.
+  borrowing func facts(_ options: CarryOptions) throws(ToolError) -> DiskFacts {
+    var reading = reading(options)
     reading.isDecoding = false
     let verdict = Door.open(source, task: .verify, options: reading, output: .nowhere)
     if let failure = verdict.failure { throw ToolError(failure, path) }
@@ -81,9 +86,7 @@ extension TransferDisk {
 
   /// A private copy of what a stubdomain has written, and what it holds.
   borrowing func fetch(_ options: CarryOptions) throws(ToolError) -> CarriedState {
-    var reading = ReadOptions()
-    reading.limits = options.limits
-    reading.acceptedCodecs = header.allowedCodecs
+    let reading = reading(options)
     // Only to learn how long it is; what counts is the judgement on the copy.
     let bytes = try facts(options).diskBytes
     let directory = options.request.spoolDirectory
@@ -102,6 +105,15 @@ extension TransferDisk {
   }
 }
 
+extension PlainText {
+  /// What to do about a disk that is too small.
+  mutating func append(allocateWith neededBytes: UInt64) {
+    append("; `stubsave allocate --size ")
+    append(neededBytes)
+    append("` makes one that is large enough")
+  }
+}
+
 extension ReaderLimits {
   /// Most bytes of a disk that these limits admit.
   var maxDiskBytes: UInt64 { UInt64(2 * Layout.blockBytes) + maxLogBytes }
@@ -113,9 +125,7 @@ extension ToolError {
       text.append(error)
       switch error {
       case .write(.diskTooSmall(_, let needed)):
-        text.append("; `stubsave allocate --size ")
-        text.append(needed)
-        text.append("` makes one that is large enough")
+        text.append(allocateWith: needed)
       case .write(.overMaxRawBytes): text.append("; --max-state raises the limit")
       default: break
       }

@@ -173,11 +173,7 @@ public enum Dump {
           throw agent.giveUp(after: error, guestIsStopped: false)
         }
       default:
-        let facts = EndingFacts(
-          place: options.transfer.place.name, disk: disk.path,
-          maxStateBytes: options.transfer.maxStateBytes,
-          timeoutMilliseconds: options.transfer.timeoutMilliseconds)
-        throw agent.giveUp(machine, facts)
+        throw agent.giveUp(machine, EndingFacts(options.transfer, disk))
       }
     }
   }

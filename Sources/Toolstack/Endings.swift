@@ -9,7 +9,12 @@ struct EndingFacts {
   let place: SystemPath
   let disk: SystemPath
   let maxStateBytes: UInt64
-  let timeoutMilliseconds: UInt64
+
+  init(_ transfer: TransferSettings, _ disk: borrowing TransferDisk) {
+    place = transfer.place.name
+    self.disk = disk.path
+    maxStateBytes = transfer.maxStateBytes
+  }
 }
 
 extension ToolError {
@@ -62,9 +67,8 @@ extension ToolError {
       self.init(status, facts.disk) { text in
         text.append("too small for the state: it needs ")
         text.append(neededBytes)
-        text.append(" bytes; `stubsave allocate --size ")
-        text.append(neededBytes)
-        text.append("` makes one that is large enough")
+        text.append(" bytes")
+        text.append(allocateWith: neededBytes)
       }
     case .large:
       self.init(status, facts.place) { text in

@@ -12,8 +12,7 @@ struct LocalAgent: AgentPeer, ~Copyable {
   private var process: ChildProcess
   private let agent: SystemPath
   private let monitor: SystemPath
-  private let maxStateBytes: UInt64
-  private let timeoutMilliseconds: UInt64
+  private let settings: TransferSettings
 
   /// Its open files.
   private static let carrierNumber: Int32 = 3
@@ -26,13 +25,11 @@ struct LocalAgent: AgentPeer, ~Copyable {
     _ settings: TransferSettings
   ) throws(ToolError) -> LocalAgent {
     try start(
-      agent, monitor, disk: disk.isOpenedByName ? nil : disk.device.number,
-      maxStateBytes: settings.maxStateBytes, timeoutMilliseconds: settings.timeoutMilliseconds)
+      agent, monitor, disk: disk.isOpenedByName ? nil : disk.device.number, settings)
   }
 
   private static func start(
-    _ agent: SystemPath, _ monitor: SystemPath, disk: Int32?, maxStateBytes: UInt64,
-    timeoutMilliseconds: UInt64
+    _ agent: SystemPath, _ monitor: SystemPath, disk: Int32?, _ settings: TransferSettings
   ) throws(ToolError) -> LocalAgent {
     do throws(SystemError) {
       let pair = try UnixSocket.packetPair()
@@ -43,12 +40,12 @@ struct LocalAgent: AgentPeer, ~Copyable {
         [
           agent, SystemPath(word: "serve"), monitor,
           SystemPath(word: "fd:", number: UInt64(carrierNumber)),
-          SystemPath(word: "", number: maxStateBytes), SystemPath(word: "/dev"),
-          SystemPath(word: "", number: timeoutMilliseconds),
+          SystemPath(word: "", number: settings.maxStateBytes), SystemPath(word: "/dev"),
+          SystemPath(word: "", number: settings.timeoutMilliseconds),
         ], files: files)
       return LocalAgent(
         offerer: Offerer(SocketCells(pair.takeOurs())), process: process, agent: agent,
-        monitor: monitor, maxStateBytes: maxStateBytes, timeoutMilliseconds: timeoutMilliseconds)
+        monitor: monitor, settings: settings)
     } catch {
       throw ToolError(ExitStatus(error), agent) { text in
         text.append("cannot start the agent: ")
@@ -60,14 +57,13 @@ struct LocalAgent: AgentPeer, ~Copyable {
 
   private init(
     offerer: consuming Offerer<SocketCells>, process: consuming ChildProcess, agent: SystemPath,
-    monitor: SystemPath, maxStateBytes: UInt64, timeoutMilliseconds: UInt64
+    monitor: SystemPath, settings: TransferSettings
   ) {
     self.offerer = offerer
     self.process = process
     self.agent = agent
     self.monitor = monitor
-    self.maxStateBytes = maxStateBytes
-    self.timeoutMilliseconds = timeoutMilliseconds
+    self.settings = settings
   }
 
   borrowing func name(of disk: borrowing TransferDisk) -> DeviceName {
@@ -88,14 +84,12 @@ struct LocalAgent: AgentPeer, ~Copyable {
 
   mutating func giveUp(_ machine: OfferMachine, _ facts: EndingFacts) -> ToolError {
     guard let ending = machine.ending else { preconditionFailure() }
-    if case .answered(let kind) = ending {
-      let lines = takeLines()
-      var error = ToolError(ending, facts, detail: lines.last)
-      // It has tried for as long as we would.
-      if case .failed(_, _, .stopped, _) = kind {
-        error = ToolError(withGuestStopped: error)
-      }
-      return machine.owesCont ? giveUp(after: error, guestIsStopped: true) : giveUp(after: error)
+    if case .answered = ending {
+      let error = ToolError(ending, facts, detail: takeLines().last)
+      return giveUp(
+        // It has tried for as long as we would.
+        after: machine.leavesGuestStopped ? ToolError(withGuestStopped: error) : error,
+        guestIsStopped: machine.owesCont)
     }
     // Told to end, it lets a guest go on that it has stopped.
     let end = stop(LocalAgent.endMilliseconds + contMilliseconds)
@@ -106,11 +100,6 @@ struct LocalAgent: AgentPeer, ~Copyable {
     if machine.owesCont && !contByAnother() {
       error = ToolError(withGuestStopped: error)
     }
-    return error
-  }
-
-  private mutating func giveUp(after error: ToolError) -> ToolError {
-    _ = end()
     return error
   }
 
@@ -141,9 +130,9 @@ struct LocalAgent: AgentPeer, ~Copyable {
   /// Has a new agent let the guest go on: the old one has been killed in the middle.
   private borrowing func contByAnother() -> Bool {
     do throws(ToolError) {
-      var another = try LocalAgent.start(
-        agent, monitor, disk: nil, maxStateBytes: maxStateBytes,
-        timeoutMilliseconds: contMilliseconds)
+      var brief = settings
+      brief.timeoutMilliseconds = contMilliseconds
+      var another = try LocalAgent.start(agent, monitor, disk: nil, brief)
       let isReady = another.say(.cont)
       _ = another.end()
       return isReady

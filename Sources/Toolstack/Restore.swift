@@ -39,20 +39,24 @@ public enum Restore {
     let signals = try attempt(options.transfer.place.name) { () throws(SystemError) in
       try EndingSignals()
     }
+    let report = try run(options, given, signals.number)
+    // A signal that comes now is too late: who waits for the end must see that QEMU has the state.
+    signals.settle()
+    return report
+  }
+
+  private static func run(
+    _ options: RestoreOptions, _ given: borrowing GivenState, _ signals: Int32
+  ) throws(ToolError) -> RestoreReport {
     let disk = try TransferDisk.make(
       holding: given.file, metadata: given.metadata, options.transfer.carrying(.restore))
     switch options.transfer.place {
     case .process(let program, let monitor):
       let agent = try LocalAgent.start(program, monitor, disk, options.transfer)
-      let report = try run(options, given, over: disk, with: agent, signals.number)
-      // A signal that comes now is too late: who waits for the end must see that QEMU has the state.
-      signals.settle()
-      return report
+      return try run(options, given, over: disk, with: agent, signals)
     case .stubdomain(let domid, let device, let xenstore):
       let agent = try StubdomainAgent.find(domid: domid, device, xenstore)
-      let report = try run(options, given, over: disk, with: agent, signals.number)
-      signals.settle()
-      return report
+      return try run(options, given, over: disk, with: agent, signals)
     }
   }
 
@@ -72,12 +76,7 @@ public enum Restore {
       .load($0, maxBytes: options.transfer.maxStateBytes)
     }
     guard case .answered(.loaded)? = machine.ending else {
-      throw agent.giveUp(
-        machine,
-        EndingFacts(
-          place: options.transfer.place.name, disk: disk.path,
-          maxStateBytes: options.transfer.maxStateBytes,
-          timeoutMilliseconds: options.transfer.timeoutMilliseconds))
+      throw agent.giveUp(machine, EndingFacts(options.transfer, disk))
     }
     let warnings = given.warnings + agent.end()
     do throws(ToolError) {

@@ -14,7 +14,6 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
   private static let silenceMilliseconds: UInt64 = 5_000
   /// The same of a stubdomain that may still boot: libxl's own limit.
   private static let bootMilliseconds: UInt64 = 30_000
-  private static let connectMilliseconds: UInt64 = 10_000
 
   static func find(
     domid: UInt32, _ device: DeviceName, _ xenstore: SystemPath
@@ -36,7 +35,7 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
   private static func connect(to path: SystemPath) throws(CellError) -> XenstoreConnection {
     do throws(XenstoreError) {
       return try XenstoreConnection.connect(
-        to: path, deadline: Deadline(timeoutMilliseconds: connectMilliseconds))
+        to: path, deadline: Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds))
     } catch {
       throw .xenstore(error)
     }
@@ -63,10 +62,8 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
     if ending == .gone, let failure = offerer.failure, failure != .gone {
       error = ToolError(failure, facts.place)
     }
-    var staysStopped = machine.owesCont && !say(.cont)
-    if case .answered(.failed(_, _, .stopped, _)) = ending { staysStopped = true }
-    offerer.end()
-    return staysStopped ? ToolError(withGuestStopped: error) : error
+    if machine.leavesGuestStopped { error = ToolError(withGuestStopped: error) }
+    return giveUp(after: error, guestIsStopped: machine.owesCont)
   }
 
   mutating func giveUp(after error: ToolError, guestIsStopped: Bool) -> ToolError {
@@ -83,10 +80,10 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
 
 extension ToolError {
   init(_ error: CellError, _ path: SystemPath) {
-    switch error {
-    case .gone: self.init(.stubdomainFailed, path) { $0.append("the domain is gone") }
-    case .system(let error): self.init(error, path)
-    case .xenstore(let error): self.init(.stubdomainFailed, path) { $0.append(error) }
+    if case .system(let error) = error {
+      self.init(error, path)
+    } else {
+      self.init(.stubdomainFailed, path) { $0.append(error) }
     }
   }
 }

@@ -11,9 +11,7 @@ import argparse
 import asyncio
 import os
 import resource
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,18 +25,12 @@ from typing import NamedTuple
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "QEMU")]
 from deaths import relay  # noqa: E402
-from machine import INCOMING, QEMU, SAVE, Guest, Lab, Machine, Score, expect  # noqa: E402
-from machine import running, state_in  # noqa: E402
-from stubdomain import (ANSWER, MKDIR, OFFER, RM, SET_PERMS, WRITE, Client,  # noqa: E402
-                        Refused, kill_domain, nodes, xenstored)
+from machine import INCOMING, SAVE, Guest, Lab, Score, expect, running, state_in  # noqa: E402
+from places import LARGE, LIMIT, MACHINE, detach, loop_device, parsed, parser  # noqa: E402
+from stubdomain import ANSWER, OFFER, StubdomainClient, kill_domain, nodes, xenstored  # noqa: E402
+from client import MKDIR, RM, SET_PERMS, WRITE, Client, Refused  # noqa: E402
 
 HONEST, LYING = 5, 7  # domids
-LIMIT = 64 << 20
-MACHINE = Machine("e1000", "-device VGA -device e1000,netdev=net,romfile=")
-# Its state takes more than the smallest disk has.
-LARGE = Machine("virtio+hda", "-device VGA -device virtio-net-pci,netdev=net,romfile= "
-                "-device virtio-balloon-pci -device virtio-rng-pci -device intel-hda "
-                "-device e1000 -device qemu-xhci")
 MOST_BUSY = 0.05  # of one processor
 START_SECONDS = 0.05  # of processor time, for the program's start and the disk
 
@@ -54,17 +46,13 @@ class Stubdomains:
     async def disk(self, size: int = 1 << 20, direction: str = "save",
                    name: str = "xvdz") -> AsyncIterator[str]:
         """A loop device, allocated, that stubdomains have under that name."""
-        file = Path(self.lab.path("disk"))
-        file.write_bytes(bytes(size))
-        device = subprocess.run(["losetup", "-f", "--show", str(file)], check=True,
-                                capture_output=True, text=True).stdout.strip()
+        device = await loop_device(self.lab, size, direction)
         try:
-            await self.lab.good("allocate", device, "--direction", direction)
             (self.devices / name).symlink_to(device)
             yield device
         finally:
             (self.devices / name).unlink(missing_ok=True)
-            subprocess.run(["losetup", "-d", device], check=True)
+            detach(device)
 
     def serving(self, qmp: str):  # type: ignore[no-untyped-def]
         """The real agent in the honest domain."""
@@ -150,7 +138,7 @@ async def permissions(stubs: Stubdomains) -> str:
     """What the stubdomain may do with each of the nodes, while an offer stands."""
     allowed = {(WRITE, ANSWER), (MKDIR, f"{ANSWER}/x"), (RM, ANSWER)}
     refused = 0
-    with Client(LYING) as stub:
+    with StubdomainClient(LYING) as stub:
         async with stubs.disk() as device:
             dump = asyncio.create_task(stubs.lab.stubsave(
                 "dump", *stubs.over(LYING, device), "-o", "-", "--timeout", "1"))
@@ -174,7 +162,7 @@ async def permissions(stubs: Stubdomains) -> str:
 
 async def twice(stubs: Stubdomains) -> str:
     """A second command for a domain that one is at work with; the lock goes with its owner."""
-    with Client(LYING) as stub:
+    with StubdomainClient(LYING) as stub:
         async with (stubs.disk() as device, stubs.disk(name="xvdy") as other,
                     running(stubs.lab.program, "dump", *stubs.over(LYING, device), "-o", "-",
                             stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL) as first):
@@ -229,7 +217,7 @@ async def lie(stubs: Stubdomains, this: Lie, device: str) -> str:
     over = threading.Event()
 
     def talk() -> None:
-        with Client(LYING) as stub, suppress(Refused):
+        with StubdomainClient(LYING) as stub, suppress(Refused):
             value = this.value.replace(b"ID", stub.offered().encode())
             while True:
                 if this.act:
@@ -272,7 +260,7 @@ async def ends(stubs: Stubdomains) -> str:
     said = list[str]()
     for domid, end in (LYING, lambda: kill_domain(LYING)), (HONEST, lambda: os.kill(
             int((xenstored() / "pid").read_text()), signal.SIGKILL)):
-        with Client(domid) as stub:
+        with StubdomainClient(domid) as stub:
             async with stubs.disk() as device:
                 dump = asyncio.create_task(stubs.lab.stubsave(
                     "dump", *stubs.over(domid, device), "-o", "-"))
@@ -302,18 +290,10 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Test stubsave over a real xenstored.")
-    parser.add_argument("--stubsave", required=True, metavar="PROGRAM")
-    parser.add_argument("--agent", required=True, metavar="PROGRAM")
-    parser.add_argument("--only", default="", metavar="TEXT", help="lies whose names hold it")
-    options = parser.parse_args()
-    options.agent = str(Path(options.agent).resolve())
-    options.stubsave = str(Path(options.stubsave).resolve())
-    for program, way in ((QEMU, "apt package qemu-system-x86"), (options.stubsave, "make build"),
-                         (options.agent, "make agent"), ("losetup", "apt package mount")):
-        if shutil.which(program) is None:
-            print(f"needs {program} ({way})", file=sys.stderr)
-            return 2
+    """Exit code of the program."""
+    made = parser("Test stubsave over a real xenstored.")
+    made.add_argument("--only", default="", metavar="TEXT", help="lies whose names hold it")
+    options = parsed(made)
     with tempfile.TemporaryDirectory(prefix="stubsave-overxen-") as directory:
         return asyncio.run(run(options, Path(directory)))
 

@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -25,14 +24,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "QEMU")]
 from dom0 import Offers, SocketOffers, XenstoreOffers  # noqa: E402
 from machine import (INCOMING, QEMU, SAVE, Failure, Guest, Lab, Machine, Score,  # noqa: E402
                      expect, running)
+from places import (LARGE, LIMIT, MACHINE, detach, loop_device, parsed, parser,  # noqa: E402
+                    transfer_id)
 
 DOMID = 5
-MACHINE = Machine("e1000", "-device VGA -device e1000,netdev=net,romfile=")
-# Its state takes more than the smallest disk has.
-LARGE = Machine("virtio+hda", "-device VGA -device virtio-net-pci,netdev=net,romfile= "
-                "-device virtio-balloon-pci -device virtio-rng-pci -device intel-hda "
-                "-device e1000 -device qemu-xhci")
-LIMIT = 64 << 20
 MOST_PROGRAM_BYTES = 1_100_000
 MOST_PEAK_KIB = 1536
 
@@ -46,13 +41,8 @@ class Stubdomain:
 
     async def disk(self, size: int = 1 << 20, direction: str = "save") -> tuple[str, str]:
         """A loop device, allocated; its path and transfer id."""
-        file = Path(self.lab.path("disk"))
-        file.write_bytes(bytes(size))
-        device = subprocess.run(["losetup", "-f", "--show", str(file)], check=True,
-                                capture_output=True, text=True).stdout.strip()
-        await self.lab.good("allocate", device, "--direction", direction)
-        with open(device, "rb") as block:
-            return device, block.read(48)[32:].hex()
+        device = await loop_device(self.lab, size, direction)
+        return device, transfer_id(device)
 
     def attach(self, device: str) -> None:
         """Let the device appear to the agent as xvdz."""
@@ -63,7 +53,7 @@ class Stubdomain:
     def detach(self, device: str) -> None:
         """Take it away again."""
         (self.devices / "xvdz").unlink(missing_ok=True)
-        subprocess.run(["losetup", "-d", device], check=True)
+        detach(device)
 
     async def save(self, *words: object, size: int = 1 << 20) -> tuple[list[str], bytes]:
         """Offer `save` or `take` with a fresh disk; the answer, and the state that dom0 reads."""
@@ -171,6 +161,14 @@ async def too_small(lab: Lab, agent: str, kind: str) -> str:
         expect(over == ["failed", "7", "0", "running", "large"], f"over the limit: {over}")
         await stub.guest.goes_on()
         expect((await stub.offers.ask("reset", 65537))[:2] == ["failed", "7"], "reset over it")
+        # libxl's own save: QEMU itself is refused what is more, and the guest goes on.
+        expect((await stub.offers.ask("reset", 65536)) == ["ready"], "reset within it")
+        try:
+            await stub.guest.monitor.execute(SAVE, filename="/dev/fdset/1", live=False)
+            raise Failure("QEMU has written more than the limit")
+        except ConnectionError:
+            pass  # what execute makes of a refusal
+        await stub.guest.goes_on()
         return f"needed {answer[2]}; over the limit {over}"
 
 
@@ -229,7 +227,7 @@ async def bare(lab: Lab, agent: str, kind: str) -> str:
             await guest.goes_on()
             offers.close()
             expect(await process.wait() == 0, "its end")
-            subprocess.run(["losetup", "-d", device], check=True)
+            detach(device)
     return f"{size} bytes, at most {peak} KiB in memory, one thread"
 
 
@@ -330,14 +328,9 @@ async def deaths(lab: Lab, agent: str, kind: str) -> str:
 
 async def restore_disk(lab: Lab, state: bytes) -> tuple[str, str]:
     """A loop device with a state on it for a restore, and its transfer id."""
-    file = Path(lab.path("disk"))
-    file.write_bytes(bytes(1 << 20))
-    device = subprocess.run(["losetup", "-f", "--show", str(file)], check=True,
-                            capture_output=True, text=True).stdout.strip()
-    await lab.good("allocate", device, "--direction", "restore")
+    device = await loop_device(lab, direction="restore")
     await lab.good("write", device, source=state)
-    with open(device, "rb") as block:
-        return device, block.read(48)[32:].hex()
+    return device, transfer_id(device)
 
 
 async def loads(lab: Lab, agent: str, kind: str) -> str:
@@ -375,7 +368,7 @@ async def loads(lab: Lab, agent: str, kind: str) -> str:
             expect(sum(a != b for a, b in zip(state, Path(again).read_bytes())) <= 1, "differs")
         await offers.close()
     text = await load_by(lab, agent, device, id, state)
-    subprocess.run(["losetup", "-d", device], check=True)
+    detach(device)
     return f"{len(state)} bytes, {differing} differ when saved again; {text}"
 
 
@@ -425,17 +418,8 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Test the agent beside a real QEMU.")
-    parser.add_argument("--stubsave", required=True, metavar="PROGRAM")
-    parser.add_argument("--agent", required=True, metavar="PROGRAM")
-    options = parser.parse_args()
-    options.agent = str(Path(options.agent).resolve())
-    options.stubsave = str(Path(options.stubsave).resolve())
-    for program, way in ((QEMU, "apt package qemu-system-x86"), (options.stubsave, "make build"),
-                         (options.agent, "make agent"), ("losetup", "apt package mount")):
-        if shutil.which(program) is None:
-            print(f"needs {program} ({way})", file=sys.stderr)
-            return 2
+    """Exit code of the program."""
+    options = parsed(parser("Test the agent beside a real QEMU."))
     with tempfile.TemporaryDirectory(prefix="stubsave-serve-") as directory:
         return asyncio.run(run(options, Path(directory)))
 

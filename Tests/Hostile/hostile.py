@@ -21,7 +21,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -314,14 +313,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="stubsave-hostile-") as directory:
         trials = Trials(options.stubsave, Path(directory))
         todo = [*others(trials.points), *faults(trials.points)]
-        with ThreadPoolExecutor(JOBS) as pool:
-            try:
-                for done in [pool.submit(trials.have, this) for this in todo
-                             if options.only in this.label]:
-                    done.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        trials.each(trials.have, [(this,) for this in todo if options.only in this.label], JOBS)
         return trials.finish()
 
 

@@ -25,11 +25,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fakeqmp import STATES, Ended, Fake, Running, prepare, trailer_fault
 
@@ -77,6 +77,11 @@ def attached() -> set[str]:
     return found
 
 
+def agent_beside(stubsave: str) -> str:
+    """The agent that a stubsave starts if it is not told another."""
+    return str(Path(stubsave).resolve().parent / "stubsave-agent")
+
+
 class Score:
     """Counts what holds, from any thread; knows what was attached or mounted at first."""
 
@@ -90,6 +95,17 @@ class Score:
             self._count[bool(holds)] += 1
             if not holds:
                 print(f"FAILED {what.strip()}", flush=True)
+
+    @staticmethod
+    def each(work: Callable[..., object], todo: Iterable[tuple[Any, ...]], jobs: int) -> None:
+        """Do it with each of those arguments, so many at a time; a fault of the test ends all."""
+        with ThreadPoolExecutor(jobs) as pool:
+            try:
+                for done in [pool.submit(work, *one) for one in todo]:
+                    done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
     @contextmanager
     def watching(self, label: str) -> Iterator[None]:
@@ -131,7 +147,7 @@ class Trials(Score):
         super().__init__()
         self._lists = lists
         self._stubsave, self._directory, self._input = Path(stubsave).resolve(), directory, STATE
-        self._agent = self._stubsave.parent / "stubsave-agent"
+        self._agent = agent_beside(stubsave)
         self._table, self._writing = dict[tuple[str, str, str], Counter[str]](), threading.Lock()
         self._input = self._run(Point("stubsave", "dump", "", "", 0))[2]
         logs = {(side, kind): self._run(Point(side, kind, "", "", 0))[3]
@@ -257,21 +273,14 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="at a time (default: 2)")
     parser.add_argument("--list", action="store_true", help="every failure")
     options = parser.parse_args()
-    agent = str(Path(options.stubsave).resolve().parent / "stubsave-agent")
-    prepare((options.stubsave, "make build"), (agent, "make build"),
+    prepare((options.stubsave, "make build"), (agent_beside(options.stubsave), "make build"),
             ("strace", "apt package strace"))
     with tempfile.TemporaryDirectory(prefix="stubsave-inject-") as directory:
         trials = Trials(options.stubsave, Path(directory), options.list)
         todo = [(side, kind, error, call) for error, some in ERRORS.items() for side in SIDES
                 for kind in KINDS for call in sorted(set(trials.calls[side, kind]) - NEVER)
                 if some is None or call in some]
-        with ThreadPoolExecutor(options.jobs) as pool:
-            try:
-                for done in [pool.submit(trials.exhaust, *one) for one in todo]:
-                    done.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        trials.each(trials.exhaust, todo, options.jobs)
         return trials.finish()
 
 

@@ -19,13 +19,12 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from fakeqmp import STATES, Ended, Fake, Refused, Running, prepare
-from inject import BEGIN, CALL, NEVER, SIGNALS, Score
+from inject import BEGIN, CALL, NEVER, SIGNALS, Score, agent_beside
 
 STATE = (STATES / "x01-pc-min-reset.dev").read_bytes()
 LIMIT = 64 << 20
@@ -49,7 +48,7 @@ class Trials(Score):
     def __init__(self, stubsave: str, directory: Path) -> None:
         super().__init__()
         self._stubsave, self._directory = stubsave, directory
-        self._agent = str(Path(stubsave).resolve().parent / "stubsave-agent")
+        self._agent = agent_beside(stubsave)
         self._disks, self._codes = dict[str, bytes](), Counter[tuple[str, object]]()
         for direction in "save", "restore":
             disk = directory / direction
@@ -168,16 +167,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Let each system call of the agent fail.")
     parser.add_argument("--stubsave", default=str(built), metavar="PROGRAM")
     options = parser.parse_args()
-    agent = str(Path(options.stubsave).resolve().parent / "stubsave-agent")
-    prepare((options.stubsave, "make build"), (agent, "make build"),
+    prepare((options.stubsave, "make build"), (agent_beside(options.stubsave), "make build"),
             ("strace", "apt package strace"))
     with tempfile.TemporaryDirectory(prefix="stubsave-inject-") as directory:
         trials = Trials(options.stubsave, Path(directory))
         todo = [(kind, error, call) for error in ERRORS for kind in trials.calls
                 for call in sorted(set(trials.calls[kind]) - NEVER)]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for done in [pool.submit(trials.exhaust, *one) for one in todo]:
-                done.result()
+        trials.each(trials.exhaust, todo, os.cpu_count() or 2)
         return trials.finish()
 
 

@@ -25,6 +25,8 @@ import Testing
   @Test func `a failure`() {
     // The one that has stopped it has tried; another one, that found it so, has not.
     #expect(!machine([Self.stopping, Self.failed(.stopped)]).owesCont)
+    #expect(machine([Self.stopping, Self.failed(.stopped)]).leavesGuestStopped)
+    #expect(!machine([Self.stopping, Self.failed(.paused)]).leavesGuestStopped)
     #expect(machine([Self.stopping, Self.failed(.paused)]).owesCont)
     #expect(machine([Self.stopping, Self.failed(.unknown)]).owesCont)
     #expect(!machine([Self.stopping, Self.failed(.running)]).owesCont)

@@ -19,7 +19,6 @@ import mmap
 import os
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -27,41 +26,15 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from client import INTRODUCE, MKDIR, SET_PERMS, Client
+
 HERE = Path(__file__).resolve().parent
 XENSTORED = "/usr/lib/xen-4.17/bin/xenstored"
 FIRST_PORT, VIRQ_PORT = 1000, 1  # shim.c
 RING = 1024  # bytes each way; the indices follow the two rings (xs_wire.h)
 REQ_CONS, REQ_PROD, RSP_CONS, RSP_PROD = 2048, 2052, 2056, 2060
-INTRODUCE, MKDIR, SET_PERMS, ERROR, RESET_WATCHES = 8, 12, 14, 16, 21
+RESET_WATCHES = 21
 DEADLINE_SECONDS = 10
-
-
-class Client:
-    """A few requests of dom0, by the socket."""
-
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(DEADLINE_SECONDS)
-        self._socket.connect(str(path))
-
-    def request(self, kind: int, *words: str) -> bytes:
-        """The reply's payload; RuntimeError if it is an error."""
-        payload = b"".join(word.encode() + b"\0" for word in words)
-        self._socket.sendall(struct.pack("<4I", kind, 1, 0, len(payload)) + payload)
-        found, _, _, count = struct.unpack("<4I", self._exactly(16))
-        reply = self._exactly(count)
-        if found == ERROR:
-            raise RuntimeError(f"xenstored: {kind} {words}: {reply!r}")
-        return reply
-
-    def _exactly(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            piece = self._socket.recv(count - len(data))
-            if not piece:
-                raise RuntimeError("xenstored closed the connection")
-            data += piece
-        return data
 
 
 class Domain:
