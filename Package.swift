@@ -53,6 +53,7 @@ let package = Package(
 
     // dom0 only.
     .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
+    .systemLibrary(name: "CXenCall", pkgConfig: "xencall", providers: [.apt(["libxen-dev"])]),
     .target(
       name: "BlockProbe", dependencies: ["CBlkid", "SaveDisk", "SystemIO"],
       swiftSettings: strict),
@@ -60,9 +61,14 @@ let package = Package(
       name: "QEMUState", dependencies: ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
       swiftSettings: strict),
     .target(
+      name: "Xen", dependencies: ["CXenCall", "Xenstore", "SaveDisk", "SystemIO"],
+      swiftSettings: strict,
+      // What libxencall.a needs, where it is linked statically.
+      linkerSettings: [.linkedLibrary("xentoollog"), .linkedLibrary("xentoolcore")]),
+    .target(
       name: "Toolstack",
       dependencies: [
-        "Transfer", "Rendezvous", "Xenstore", "QEMUState", "BlockProbe", "SaveDisk", "Codecs",
+        "Transfer", "Rendezvous", "Xen", "Xenstore", "QEMUState", "BlockProbe", "SaveDisk", "Codecs",
         "SystemIO",
       ],
       swiftSettings: strict),
@@ -70,7 +76,7 @@ let package = Package(
     .executableTarget(
       name: "stubsave",
       dependencies: [
-        "CProgram", "Toolstack", "Transfer", "Rendezvous", "QEMUState", "SaveDisk", "Codecs",
+        "CProgram", "Toolstack", "Transfer", "Rendezvous", "Xen", "QEMUState", "SaveDisk", "Codecs",
         "SystemIO",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

@@ -17,7 +17,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case linkat, unlinkat, renameat, memfdCreate, getrandom, ioctl, flock
   case lock, lease, fsopen, fsconfig, fsmount, socket, connect, send, poll, signalMask, signalfd
   case seek, inotify, dup, exec, receive
-  case socketpair, pipe, spawn, pidfd, wait, kill, readlink
+  case socketpair, pipe, spawn, pidfd, wait, kill, readlink, mkdir
 
   public var name: StaticString {
     switch self {
@@ -61,6 +61,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .wait: "waitpid"
     case .kill: "kill"
     case .readlink: "readlink"
+    case .mkdir: "mkdirat"
     }
   }
 }
@@ -92,4 +93,6 @@ public enum Errno {
   public static let noSystemCall = ENOSYS
   public static let noSuchDevice = ENODEV
   public static let fileTooLarge = EFBIG
+  public static let noProcess = ESRCH
+  public static let canceled = ECANCELED
 }

@@ -54,6 +54,11 @@ public enum Names {
     try Syscalls.unlink(path)
   }
 
+  /// A directory for its owner alone, 0700; EEXIST if there is something.
+  public static func makeDirectory(_ path: SystemPath) throws(SystemError) {
+    try Syscalls.makeDirectory(path, mode: 0o700)
+  }
+
   /// Makes changes of names in `directory` durable.
   public static func flush(directory: SystemPath) throws(SystemError) {
     try FileDescriptor.openDirectory(directory).flush()

@@ -127,6 +127,12 @@ enum Syscalls {
     }
   }
 
+  static func makeDirectory(_ path: SystemPath, mode: mode_t) throws(SystemError) {
+    _ = try run(.mkdir) {
+      unsafe path.withCString { unsafe CSystem.mkdirat(AT_FDCWD, $0, mode) }
+    }
+  }
+
   static func memfdCreate(_ name: StaticString) throws(SystemError) -> Int32 {
     try run(.memfdCreate) {
       name.withUTF8Buffer {

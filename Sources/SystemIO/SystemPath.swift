@@ -58,6 +58,12 @@ public struct SystemPath: Sendable {
     SystemPath(bytes: [UInt8](bytes) + [UInt8(ascii: "/")] + name)
   }
 
+  /// This path, another, and a word of the program's own, with nothing between.
+  func joined(_ other: SystemPath, _ word: StaticString) -> SystemPath {
+    SystemPath(
+      unchecked: [UInt8](bytes) + other.bytes + SystemPath(word: word).bytes)
+  }
+
   private init(unchecked bytes: [UInt8]) { nullTerminated = bytes + [0] }
 
   func withCString<R>(_ body: (UnsafePointer<CChar>) -> R) -> R {

@@ -9,11 +9,32 @@ protocol AgentPeer: ~Copyable {
   /// How the agent knows a disk.
   borrowing func name(of disk: borrowing TransferDisk) -> DeviceName
 
+  /// Sees that the guest stands, or makes it stand, as far as that is not QEMU's.
+  ///
+  /// - Returns: what is to be wished of QEMU.
+  mutating func prepareGuest(_ wish: GuestWish) throws(ToolError) -> GuestWish
+
+  /// A guest that `prepareGuest` has paused goes on.
+  mutating func resumeGuest()
+
+  /// A guest that `prepareGuest` has paused stays so.
+  mutating func keepGuest()
+
+  /// Brings the disk to where the agent opens it.
+  mutating func attach(
+    _ disk: borrowing TransferDisk, isReadOnly: Bool, signals: Int32?) throws(ToolError)
+
   /// Makes an offer, and waits for its end.
   mutating func offer(_ wanted: Wanted, signals: Int32?) -> OfferMachine
 
-  /// Nothing is wanted any more, and what has been said is over.
+  /// Nothing is wanted any more, and what has been said is over; the disk comes back.
   mutating func idle()
+
+  /// The same, but nothing is waited for: `end` does.
+  mutating func letGo()
+
+  /// Whether, after `letGo`, `end` still has something to put away.
+  var hasWorkAtEnd: Bool { get }
 
   /// The last, after an offer that has not brought what was wanted: a guest that has been stopped
   /// goes on, and everything is put away.
@@ -58,13 +79,15 @@ extension AgentPeer where Self: ~Copyable {
     _ disk: borrowing TransferDisk, _ transfer: TransferSettings, signals: Int32?,
     _ verb: (OfferedDisk) -> Verb
   ) throws(ToolError) -> OfferMachine {
-    let offered = OfferedDisk(name(of: disk), transferID: disk.header.transferID)
-    let wanted: Wanted
-    do throws(SystemError) {
-      wanted = try Wanted.new(verb(offered), milliseconds: transfer.timeoutMilliseconds)
+    do throws(ToolError) {
+      try attach(disk, isReadOnly: disk.header.direction == .restore, signals: signals)
+      let offered = OfferedDisk(name(of: disk), transferID: disk.header.transferID)
+      let wanted = try attempt(disk.path) { () throws(SystemError) in
+        try Wanted.new(verb(offered), milliseconds: transfer.timeoutMilliseconds)
+      }
+      return offer(wanted, signals: signals)
     } catch {
-      throw giveUp(after: ToolError(error, disk.path), guestIsStopped: false)
+      throw giveUp(after: error, guestIsStopped: false)
     }
-    return offer(wanted, signals: signals)
   }
 }

@@ -4,42 +4,38 @@ import Transfer
 
 /// Keeps a second command off a stubdomain. Goes with the process, however that ends.
 struct DomainLock: ~Copyable {
-  private let file: FileDescriptor
-  private let path: SystemPath
+  private let file: OwnedFile
+  /// A guest that a command had paused which was killed before it could let it go on.
+  let pausedGuest: UInt32?
 
-  /// So often somebody else may remove the file between its opening and its locking.
-  private static let maxAttempts = 64
+  static let prefix = "domain-"
+  private static let pausedWord = "paused "
 
   /// - Throws: `.busy` if another command has it.
   init(domid: UInt32) throws(ToolError) {
-    let path = SystemPath(word: "/run/stubsave-domain-", number: UInt64(domid))
-    file = try DomainLock.locked(path)
-    self.path = path
+    try RuntimeDirectory.make()
+    var name = PlainText()
+    name.append("domain-")
+    name.append(UInt64(domid))
+    let claimed = try OwnedFile.claim(
+      RuntimeDirectory.entry(name), busy: "another stubsave is at work with this domain")
+    pausedGuest = DomainLock.pausedGuest(in: claimed.leftBehind)
+    file = claimed
   }
 
-  private static func locked(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
-    for _ in 0..<maxAttempts {
-      let file = try attempt(path) { () throws(SystemError) in
-        try FileDescriptor.open(path, .lockFile)
-      }
-      do throws(SystemError) {
-        try file.lockExclusively()
-      } catch {
-        guard error.errno == Errno.wouldBlock else { throw ToolError(error, path) }
-        throw ToolError(.busy, path) {
-          $0.append("another stubsave is at work with this domain")
-        }
-      }
-      // Whoever had it before has removed it, and what is locked now is nobody's any more.
-      if let now = try? FileStatus.of(path, followingLinks: false), let ours = try? file.status(),
-        now.isSameFile(as: ours)
-      {
-        return file
-      }
+  private static func pausedGuest(in bytes: [UInt8]) -> UInt32? {
+    let text = String(decoding: bytes, as: UTF8.self)
+    return text.hasPrefix(pausedWord) ? UInt32(text.dropFirst(pausedWord.count)) : nil
+  }
+
+  /// Says, before a guest is paused, that it is to go on if nobody else can see to it any more; nil
+  /// that it does.
+  func note(paused guest: UInt32?) throws(ToolError) {
+    var text = PlainText()
+    if let guest {
+      text.append("paused ")
+      text.append(UInt64(guest))
     }
-    throw ToolError(.busy, path) { $0.append("others come and go all the time") }
+    try file.say(text)
   }
-
-  /// While it is still locked: nobody else has it for his own.
-  deinit { try? Names.remove(path) }
 }

@@ -41,6 +41,8 @@ public struct DumpReport: Sendable {
   public let digest: Bytes16
   /// What wrote it, in lines.
   public let metadata: [UInt8]
+  /// What a user should know though it went well.
+  public let warnings: [PlainText]
 }
 
 /// `dump`: a QEMU's state, over a save disk that its agent fills, to a file.
@@ -51,13 +53,20 @@ public enum Dump {
     let signals = try attempt(options.transfer.place.name) { () throws(SystemError) in
       try EndingSignals()
     }
-    let disk = try TransferDisk.make(options.transfer.carrying(.save).request)
+    let request = options.transfer.carrying(.save).request
     switch options.transfer.place {
     case .process(let program, let monitor):
+      let disk = try TransferDisk.make(request)
       let agent = try LocalAgent.start(program, monitor, disk, options.transfer)
       return try run(options, to: output, over: disk, with: agent, signals)
-    case .stubdomain(let domid, let device, let xenstore):
-      let agent = try StubdomainAgent.find(domid: domid, device, xenstore)
+    case .stubdomain(let place):
+      var agent = try StubdomainAgent.find(place)
+      let disk: TransferDisk
+      do throws(ToolError) {
+        disk = try TransferDisk.make(request)
+      } catch {
+        throw agent.giveUp(after: error, guestIsStopped: false)
+      }
       return try run(options, to: output, over: disk, with: agent, signals)
     }
   }
@@ -84,25 +93,25 @@ public enum Dump {
     var output = first
     var agent = peer
     let taken = try take(options, over: disk, from: &agent, number)
-    // From here on nothing has to be put right, unless the guest is to stay stopped.
-    if !taken.guestIsStopped {
-      _ = agent.end()
-      signals = nil
-    }
+    if !taken.guestIsStopped { agent.letGo() }
+    let hasWork = taken.guestIsStopped || agent.hasWorkAtEnd
+    // From here on nothing has to be put right.
+    if !hasWork { signals = nil }
     do throws(ToolError) {
-      try deliver(
-        taken.carried, options, to: &output, heeding: taken.guestIsStopped ? number : nil)
+      try deliver(taken.carried, options, to: &output, heeding: hasWork ? number : nil)
     } catch {
-      throw taken.guestIsStopped ? agent.giveUp(after: error, guestIsStopped: true) : error
+      throw hasWork ? agent.giveUp(after: error, guestIsStopped: taken.guestIsStopped) : error
     }
-    if taken.guestIsStopped {
-      try keepStopped(&agent, options)
+    var warnings: [PlainText] = []
+    if hasWork {
+      if taken.guestIsStopped { try keepStopped(&agent, options) }
+      warnings = agent.end()
       // A signal that comes now is too late: who waits for the guest's end must see success.
       signals.take()?.settle()
     }
     return DumpReport(
       stateBytes: taken.carried.state.bytes, diskBytes: taken.carried.diskBytes,
-      digest: taken.carried.digest, metadata: taken.carried.metadata)
+      digest: taken.carried.digest, metadata: taken.carried.metadata, warnings: warnings)
   }
 
   /// The agent that was to do it has died, and another has taken the state of a guest that stood.
@@ -121,10 +130,7 @@ public enum Dump {
   private static func keepStopped<Agent: AgentPeer & ~Copyable>(
     _ agent: inout Agent, _ options: DumpOptions
   ) throws(ToolError) {
-    if agent.say(.keep) {
-      _ = agent.end()
-      return
-    }
+    if agent.say(.keep) { return agent.keepGuest() }
     let error = ToolError(.stubdomainFailed, options.output) {
       $0.append("is complete, but the agent did not confirm that the guest stays stopped")
     }
@@ -144,7 +150,13 @@ public enum Dump {
   ) throws(ToolError) -> Taken {
     var disk = first
     let carrying = options.transfer.carrying(.save)
-    let wish: GuestWish = options.pauses ? (options.keepsPaused ? .keep : .pause) : .paused
+    let wish: GuestWish
+    do throws(ToolError) {
+      wish = try agent.prepareGuest(
+        options.pauses ? (options.keepsPaused ? .keep : .pause) : .paused)
+    } catch {
+      throw agent.giveUp(after: error, guestIsStopped: false)
+    }
     var hasGrown = false
     while true {
       let machine = try agent.offer(disk, options.transfer, signals: signals) {
@@ -159,6 +171,8 @@ public enum Dump {
           }, guestIsStopped: true)
       case .answered(.committed)?:
         let isStopped = machine.hasStoppedGuest
+        // Its state is taken: nothing that follows concerns it.
+        if !isStopped && wish != .keep { agent.resumeGuest() }
         let carried = try fetch(&disk, carrying, isStopped, &agent)
         if isStopped && wish == .pause { try letGoOn(&agent, options) }
         return Taken(carried: carried, guestIsStopped: isStopped && wish == .keep)

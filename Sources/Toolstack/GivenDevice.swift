@@ -56,6 +56,20 @@ struct GivenDevice: ~Copyable {
     }
   }
 
+  /// The same device, no longer for us alone: blkback opens it exclusively. For a moment nobody has
+  /// it; who takes it then keeps blkback out, and is not overwritten.
+  consuming func shared() throws(ToolError) -> GivenDevice {
+    let path = self.path
+    let before = try attempt(path) { () throws(SystemError) in try descriptor.status() }
+    _ = consume self
+    let device = try GivenDevice(path, isShared: true)
+    let after = try attempt(path) { () throws(SystemError) in try device.descriptor.status() }
+    guard before.majorMinor == after.majorMinor else {
+      throw ToolError(.busy, path) { $0.append("has become another device meanwhile") }
+    }
+    return device
+  }
+
   private static func refusal(_ error: SystemError, _ path: SystemPath) -> ToolError {
     guard error.errno == Errno.busy else { return ToolError(error, path) }
     let place = MountTable.place(ofDevice: path)

@@ -75,6 +75,15 @@ struct LocalAgent: AgentPeer, ~Copyable {
     return DeviceName(openFile: LocalAgent.diskNumber)
   }
 
+  // A QEMU on this machine has its guest with it, and the agent opens the disk by itself.
+  mutating func prepareGuest(_ wish: GuestWish) -> GuestWish { wish }
+  mutating func resumeGuest() {}
+  mutating func keepGuest() {}
+  mutating func attach(_ disk: borrowing TransferDisk, isReadOnly: Bool, signals: Int32?) {}
+
+  mutating func letGo() { _ = end() }
+  var hasWorkAtEnd: Bool { false }
+
   mutating func offer(_ wanted: Wanted, signals: Int32?) -> OfferMachine {
     // That it has ended is seen at once: no other silence than that of all of its work.
     offerer.offer(wanted, silenceMilliseconds: nil, signals: signals)

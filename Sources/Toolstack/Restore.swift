@@ -48,14 +48,20 @@ public enum Restore {
   private static func run(
     _ options: RestoreOptions, _ given: borrowing GivenState, _ signals: Int32
   ) throws(ToolError) -> RestoreReport {
-    let disk = try TransferDisk.make(
-      holding: given.file, metadata: given.metadata, options.transfer.carrying(.restore))
+    let carrying = options.transfer.carrying(.restore)
     switch options.transfer.place {
     case .process(let program, let monitor):
+      let disk = try TransferDisk.make(holding: given.file, metadata: given.metadata, carrying)
       let agent = try LocalAgent.start(program, monitor, disk, options.transfer)
       return try run(options, given, over: disk, with: agent, signals)
-    case .stubdomain(let domid, let device, let xenstore):
-      let agent = try StubdomainAgent.find(domid: domid, device, xenstore)
+    case .stubdomain(let place):
+      var agent = try StubdomainAgent.find(place)
+      let disk: TransferDisk
+      do throws(ToolError) {
+        disk = try TransferDisk.make(holding: given.file, metadata: given.metadata, carrying)
+      } catch {
+        throw agent.giveUp(after: error, guestIsStopped: false)
+      }
       return try run(options, given, over: disk, with: agent, signals)
     }
   }

@@ -2,46 +2,154 @@ import Rendezvous
 import SaveDisk
 import SystemIO
 import Transfer
+import Xen
 import Xenstore
 
-/// An agent in a stubdomain, over xenstore. The disk is attached to it already.
+/// An agent in a stubdomain, over xenstore; the disk is attached to the stubdomain for the transfer.
 struct StubdomainAgent: AgentPeer, ~Copyable {
   private var offerer: Offerer<StubdomainCells>
   private let lock: DomainLock
-  private let device: DeviceName
+  private let place: StubdomainPlace
+  private let stubdomain: Stubdomain
+  private var attachment: DiskAttachment?
+  /// The loop device that is attached, to see that the kernel takes it away.
+  private var loop: SystemPath?
+  /// That has been paused for this.
+  private var pausedGuest: UInt32?
+  private var said: [PlainText] = []
 
   /// Until the first answer (formats/rendezvous.md, section 4).
   private static let silenceMilliseconds: UInt64 = 5_000
   /// The same of a stubdomain that may still boot: libxl's own limit.
   private static let bootMilliseconds: UInt64 = 30_000
+  /// For its kernel to connect to a disk.
+  private static let attachMilliseconds: UInt64 = 10_000
+  /// For its kernel to let go of one.
+  private static let detachMilliseconds: UInt64 = 10_000
+  /// For dom0's to take away a loop device that nobody uses any more.
+  private static let loopMilliseconds: UInt64 = 2_000
 
-  static func find(
-    domid: UInt32, _ device: DeviceName, _ xenstore: SystemPath
-  ) throws(ToolError) -> StubdomainAgent {
-    let lock = try DomainLock(domid: domid)
+  static func find(_ place: StubdomainPlace) throws(ToolError) -> StubdomainAgent {
+    var xenstore = try XenstoreConnection.dom0(place.xenstore)
+    let stubdomain = try onXen(place.name) { () throws(XenError) in
+      try XenDomains.stubdomain(place.reference, &xenstore)
+    }
+    let lock = try DomainLock(domid: stubdomain.domid)
+    let said = Leftovers.clear(stubdomain.domid, lock, place.xenstore)
     do throws(CellError) {
-      let connection = try connect(to: xenstore)
-      let cells = try StubdomainCells.make(domid: domid, over: connection)
-      return StubdomainAgent(offerer: Offerer(cells), lock: lock, device: device)
+      let cells = try StubdomainCells.make(domid: stubdomain.domid, over: xenstore)
+      return StubdomainAgent(Offerer(cells), lock, place, stubdomain, said)
     } catch {
-      guard case .xenstore(.notFound) = error else { throw ToolError(error, xenstore) }
-      throw ToolError(.notFound, nil) { text in
-        text.append("there is no domain ")
-        text.append(UInt64(domid))
-      }
+      guard case .xenstore(.notFound) = error else { throw ToolError(error, place.xenstore) }
+      throw ToolError(.noDomain, place.name)
     }
   }
 
-  private static func connect(to path: SystemPath) throws(CellError) -> XenstoreConnection {
-    do throws(XenstoreError) {
-      return try XenstoreConnection.connect(
-        to: path, deadline: Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds))
-    } catch {
-      throw .xenstore(error)
+  private init(
+    _ offerer: consuming Offerer<StubdomainCells>, _ lock: consuming DomainLock,
+    _ place: StubdomainPlace, _ stubdomain: Stubdomain, _ said: [PlainText]
+  ) {
+    self.offerer = offerer
+    self.lock = lock
+    self.place = place
+    self.stubdomain = stubdomain
+    self.said = said
+  }
+
+  borrowing func name(of disk: borrowing TransferDisk) -> DeviceName {
+    if let attached = place.attached { return attached }
+    switch attachment {
+    case .some(let attachment):
+      guard let name = DeviceName(attachment.device.name) else { preconditionFailure() }
+      return name
+    case .none: preconditionFailure("not attached")
     }
   }
 
-  borrowing func name(of disk: borrowing TransferDisk) -> DeviceName { device }
+  var hasWorkAtEnd: Bool { true }
+
+  // MARK: The guest
+
+  /// Under Xen a guest stands only if its processors do: QEMU's own `stop` is about devices. When
+  /// they do, QEMU may be stopped and let go on without anybody noticing.
+  mutating func prepareGuest(_ wish: GuestWish) throws(ToolError) -> GuestWish {
+    // Nothing to ask: xenstore by itself, as in tests.
+    if place.attached != nil && !Hypervisor.isHere { return wish }
+    let target = stubdomain.target
+    var hypervisor = try onXen(place.name) { () throws(XenError) in try Hypervisor.open() }
+    let guest = SystemPath(word: "guest ", number: UInt64(target))
+    if try onXen(guest, { () throws(XenError) in try hypervisor.stands(domid: target) }) {
+      return wish == .keep ? .keep : .pause
+    }
+    if wish == .paused { throw ToolError.guestRuns(place.name) }
+    try lock.note(paused: target)
+    pausedGuest = target
+    try onXen(guest) { () throws(XenError) in try hypervisor.pause(domid: target) }
+    return wish
+  }
+
+  mutating func resumeGuest() {
+    guard let guest = pausedGuest else { return }
+    pausedGuest = nil
+    do throws(XenError) {
+      var hypervisor = try Hypervisor.open()
+      try hypervisor.unpause(domid: guest)
+      try? lock.note(paused: nil)
+    } catch {
+      var text = PlainText()
+      text.append("the guest could not be let go on (`xl unpause`): ")
+      text.append(error)
+      said.append(text)
+    }
+  }
+
+  mutating func keepGuest() {
+    pausedGuest = nil
+    try? lock.note(paused: nil)
+  }
+
+  // MARK: The disk
+
+  mutating func attach(
+    _ disk: borrowing TransferDisk, isReadOnly: Bool, signals: Int32?
+  ) throws(ToolError) {
+    if place.attached != nil { return }
+    let request = DiskAttachment.Request(
+      domid: stubdomain.domid, majorMinor: try disk.majorMinor(), isReadOnly: isReadOnly,
+      label: [UInt8](disk.path.bytes), owner: .command)
+    let deadline = Deadline(
+      timeoutMilliseconds: isReadOnly
+        ? StubdomainAgent.bootMilliseconds : StubdomainAgent.attachMilliseconds)
+    attachment = try onXen(place.name) { () throws(XenError) in
+      try DiskAttachment.attach(request, place.xenstore, until: deadline, signals: signals)
+    }
+    loop = disk.isLoopDevice ? disk.path : nil
+  }
+
+  private mutating func detach() {
+    guard var attached = attachment.take() else { return }
+    let ending = attached.detach(
+      until: Deadline(timeoutMilliseconds: StubdomainAgent.detachMilliseconds))
+    if ending == .forced {
+      var text = PlainText()
+      text.append("the stubdomain did not let go of the disk; it was taken away")
+      said.append(text)
+    }
+  }
+
+  /// A disk of our own: its last user is dom0's blkback.
+  private mutating func seeThatLoopIsGone() {
+    guard let loop else { return }
+    self.loop = nil
+    let deadline = Deadline(timeoutMilliseconds: StubdomainAgent.loopMilliseconds)
+    if (try? LoopDevice.isGone(loop, by: deadline)) == true { return }
+    var text = PlainText()
+    text.append("dom0's kernel still holds ")
+    text.append(escaping: loop.bytes)
+    said.append(text)
+  }
+
+  // MARK: The conversation
 
   mutating func offer(_ wanted: Wanted, signals: Int32?) -> OfferMachine {
     let isLoad = if case .load = wanted.verb { true } else { false }
@@ -52,7 +160,15 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
       signals: signals)
   }
 
-  mutating func idle() { offerer.idle() }
+  mutating func idle() {
+    offerer.idle()
+    detach()
+  }
+
+  mutating func letGo() {
+    offerer.idle()
+    attachment?.beginDetach()
+  }
 
   mutating func giveUp(_ machine: OfferMachine, _ facts: EndingFacts) -> ToolError {
     guard let ending = machine.ending else { preconditionFailure() }
@@ -68,22 +184,73 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
 
   mutating func giveUp(after error: ToolError, guestIsStopped: Bool) -> ToolError {
     let staysStopped = guestIsStopped && !say(.cont)
+    resumeGuest()
     offerer.end()
+    detach()
     return staysStopped ? ToolError(withGuestStopped: error) : error
   }
 
   mutating func end() -> [PlainText] {
+    resumeGuest()
     offerer.end()
-    return []
+    detach()
+    seeThatLoopIsGone()
+    defer { said = [] }
+    return said
   }
 }
 
+extension XenstoreConnection {
+  static func dom0(_ socket: SystemPath) throws(ToolError) -> XenstoreConnection {
+    do throws(XenstoreError) {
+      return try XenstoreConnection.connect(
+        to: socket, deadline: Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds))
+    } catch {
+      throw ToolError(.stubdomainFailed, socket) { text in
+        text.append(error)
+        if case .cannotConnect = error { text.append("; is this dom0, and does xenstored run?") }
+      }
+    }
+  }
+}
+
+/// Runs `body`; an error of a domain's becomes one of the command, about `path`.
+func onXen<R: ~Copyable>(
+  _ path: SystemPath, _ body: () throws(XenError) -> R
+) throws(ToolError) -> R {
+  do throws(XenError) { return try body() } catch { throw ToolError(error, path) }
+}
+
 extension ToolError {
+  init(_ error: XenError, _ path: SystemPath) {
+    self.init(ExitStatus(error), path) { $0.append(error) }
+  }
+
+  static func guestRuns(_ place: SystemPath) -> ToolError {
+    ToolError(.qemuRefused, place) {
+      $0.append("the guest is running; --pause stops it for the dump")
+    }
+  }
+
   init(_ error: CellError, _ path: SystemPath) {
     if case .system(let error) = error {
       self.init(error, path)
     } else {
       self.init(.stubdomainFailed, path) { $0.append(error) }
+    }
+  }
+}
+
+extension ExitStatus {
+  init(_ error: XenError) {
+    switch error {
+    case .system(let error): self = ExitStatus(error)
+    case .noDomain, .noStubdomain, .notAttached: self = .notFound
+    case .ambiguous: self = .usage
+    case .noFreeDevice: self = .busy
+    case .notConnected: self = .deadline
+    case .interrupted: self = .internalError
+    case .xenstore, .domainGone, .hypervisorUnknown: self = .stubdomainFailed
     }
   }
 }

@@ -16,6 +16,10 @@ struct TransferDisk: ~Copyable {
   private let kept: FileDescriptor?
   /// Holds the locks on what the user has named.
   private let given: GivenDevice?
+  /// Says so to others, of a disk that goes to a stubdomain.
+  private let claim: DiskClaim?
+  /// Behind a loop device of our own.
+  private let isOwn: Bool
   /// So much of a given device is made zeros at the end: nothing of a guest stays on it.
   private var wipesDevice: Bool
 
@@ -24,12 +28,24 @@ struct TransferDisk: ~Copyable {
     /// A device or allocated file that the user has named; nil for a disk of our own.
     var path: SystemPath?
     var options = HeaderOptions()
-    /// It is attached to a stubdomain already: allocated, and not to be had for us alone.
-    var isAttached = false
+    /// Where the other side is.
+    var place = Place.process
+    /// Of all disks of this machine together.
+    var maxSumBytes = DiskClaim.defaultMaxSumBytes
     /// Of a disk of our own, or on an unused device; nil is what suits most states.
     var neededBytes: UInt64?
     /// For a disk of our own that is too large for memory.
     var spoolDirectory: SystemPath
+  }
+
+  enum Place {
+    /// A process here, which opens the disk or inherits it.
+    case process
+    /// A stubdomain, to which it is going to be attached.
+    case stubdomain
+    /// A stubdomain, to which somebody else has attached it: allocated, and not to be had for us
+    /// alone.
+    case attachedStubdomain
   }
 
   static func make(_ request: Request) throws(ToolError) -> TransferDisk {
@@ -47,25 +63,18 @@ struct TransferDisk: ~Copyable {
   }
 
   private static func own(_ request: Request) throws(ToolError) -> TransferDisk {
-    do throws(SystemError) {
-      let bytes = request.neededBytes ?? DiskCommands.defaultCapacityBytes
+    let bytes = request.neededBytes ?? DiskCommands.defaultCapacityBytes
+    let header = try onLoopDevice { () throws(SystemError) in
+      try request.options.header(capacityBytes: bytes)
+    }
+    let backing = try onLoopDevice { () throws(SystemError) in
       let backing = try Spool.file(bytes: bytes, in: request.spoolDirectory)
       try backing.truncate(to: bytes)
-      let header = try request.options.header(capacityBytes: bytes)
       try backing.write(header)
       try backing.flush()
-      let loop = try LoopDevice(backing: backing)
-      let device = try FileDescriptor.open(loop.path, .readWrite)
-      return TransferDisk(
-        path: loop.path, header: header, device: device, kept: backing, given: nil,
-        wipesDevice: false)
-    } catch {
-      throw ToolError(ExitStatus(error), nil) {
-        $0.append("cannot make a disk behind a loop device: ")
-        $0.append(error)
-        $0.append("; run as root, or name a disk with --disk")
-      }
+      return backing
     }
+    return try behindLoopDevice(backing, header, bytes, isOwn: true, request)
   }
 
   /// A device that has been allocated is used as it is and left as it becomes; an unused one is
@@ -73,15 +82,13 @@ struct TransferDisk: ~Copyable {
   private static func onDevice(
     _ path: SystemPath, _ request: Request
   ) throws(ToolError) -> TransferDisk {
-    let given = try GivenDevice(path, isShared: request.isAttached)
-    let device = FileDescriptor(borrowing: given.descriptor.number)
+    let isAttached = request.place == .attachedStubdomain
+    let given = try GivenDevice(path, isShared: isAttached)
     let (allocated, _) = try allocatedHeader(on: given.descriptor, path, request)
     if let allocated {
-      return TransferDisk(
-        path: path, header: allocated, device: device, kept: nil, given: given,
-        wipesDevice: false)
+      return try onDevice(given, allocated, wipes: false, request)
     }
-    if request.isAttached {
+    if isAttached {
       throw ToolError(.wouldDestroy, path) {
         $0.append("is no empty save disk; `stubsave allocate` makes one, before it is attached")
       }
@@ -91,8 +98,28 @@ struct TransferDisk: ~Copyable {
       request.neededBytes
       ?? min(DiskCommands.defaultCapacityBytes, given.wholeCapacityBytes)
     let header = try given.allocate(request.options, capacityBytes: capacity)
+    return try onDevice(given, header, wipes: true, request)
+  }
+
+  /// - Parameter wipes: in any case of a disk that a stubdomain gets: what it leaves there nobody is
+  ///   to look into.
+  private static func onDevice(
+    _ first: consuming GivenDevice, _ header: DiskHeader, wipes: Bool, _ request: Request
+  ) throws(ToolError) -> TransferDisk {
+    let path = first.path
+    var claim: DiskClaim?
+    var given = first
+    if request.place == .stubdomain {
+      let status = try attempt(path) { () throws(SystemError) in try given.descriptor.status() }
+      claim = try DiskClaim.make(
+        status, bytes: header.capacityBytes, maxSumBytes: request.maxSumBytes)
+      // blkback wants it for itself.
+      given = try given.shared()
+    }
     return TransferDisk(
-      path: path, header: header, device: device, kept: nil, given: given, wipesDevice: true)
+      path: path, header: header, device: FileDescriptor(borrowing: given.descriptor.number),
+      kept: nil, given: given, claim: claim, isOwn: false,
+      wipesDevice: wipes || request.place == .stubdomain)
   }
 
   private static func inFile(
@@ -107,8 +134,54 @@ struct TransferDisk: ~Copyable {
         $0.append("); `stubsave allocate` makes one")
       }
     }
+    if request.place == .stubdomain {
+      return try behindLoopDevice(file, allocated, allocated.capacityBytes, isOwn: false, request)
+    }
     return TransferDisk(
-      path: path, header: allocated, device: file, kept: nil, given: nil, wipesDevice: false)
+      path: path, header: allocated, device: file, kept: nil, given: nil, claim: nil, isOwn: false,
+      wipesDevice: false)
+  }
+
+  /// - Parameter isOwn: of this command, and not of a file that the user has named.
+  private static func behindLoopDevice(
+    _ file: consuming FileDescriptor, _ header: DiskHeader, _ bytes: UInt64, isOwn: Bool,
+    _ request: Request
+  ) throws(ToolError) -> TransferDisk {
+    var claim: DiskClaim?
+    var refusal: ToolError?
+    let loop: LoopDevice
+    do throws(SystemError) {
+      loop = try LoopDevice(backing: file) { status in
+        guard request.place == .stubdomain else { return true }
+        do throws(ToolError) {
+          // Before the kernel announces the device: udevd is to find it there.
+          claim = try DiskClaim.make(status, bytes: bytes, maxSumBytes: request.maxSumBytes)
+          return true
+        } catch {
+          refusal = error
+          return false
+        }
+      }
+    } catch {
+      throw refusal ?? noLoopDevice(error)
+    }
+    return TransferDisk(
+      path: loop.path, header: header, device: loop.take(), kept: file, given: nil,
+      claim: claim.take(), isOwn: isOwn, wipesDevice: false)
+  }
+
+  private static func onLoopDevice<R: ~Copyable>(
+    _ body: () throws(SystemError) -> R
+  ) throws(ToolError) -> R {
+    do throws(SystemError) { return try body() } catch { throw noLoopDevice(error) }
+  }
+
+  private static func noLoopDevice(_ error: SystemError) -> ToolError {
+    ToolError(ExitStatus(error), nil) {
+      $0.append("cannot make a disk behind a loop device: ")
+      $0.append(error)
+      $0.append("; run as root, or name a disk with --disk")
+    }
   }
 
   /// The header of a disk that has been allocated for this direction and is still empty; nil, and
@@ -146,7 +219,15 @@ struct TransferDisk: ~Copyable {
   }
 
   /// A loop device of our own, which the other side opens by its name, as it would in a stubdomain.
-  var isOpenedByName: Bool {
+  var isOpenedByName: Bool { isOwn }
+
+  /// The device that a stubdomain gets.
+  func majorMinor() throws(ToolError) -> (major: UInt32, minor: UInt32) {
+    try attempt(path) { () throws(SystemError) in try device.status().majorMinor }
+  }
+
+  /// A loop device, which the kernel takes away with its last user.
+  var isLoopDevice: Bool {
     switch kept {
     case .some: true
     case .none: false
@@ -154,7 +235,7 @@ struct TransferDisk: ~Copyable {
   }
 
   /// Whether a larger disk can be made in its place.
-  var canGrow: Bool { isOpenedByName || wipesDevice }
+  var canGrow: Bool { isOwn || wipesDevice }
 
   /// Makes it anew, empty and with so many bytes; a given device stays the one that it is.
   mutating func grow(to neededBytes: UInt64, _ request: Request) throws(ToolError) {

@@ -2,19 +2,41 @@ import Codecs
 import Rendezvous
 import SaveDisk
 import SystemIO
+import Xen
 
 /// Where the agent is that has the QEMU.
 public enum AgentPlace: Sendable {
   /// A process of our own on this machine, beside a QEMU on this machine.
   case process(agent: SystemPath, monitor: SystemPath)
-  /// A stubdomain, to which the disk is attached already, as `device`.
-  case stubdomain(domid: UInt32, device: DeviceName, xenstore: SystemPath)
+  case stubdomain(StubdomainPlace)
 
   /// For messages.
   var name: SystemPath {
     switch self {
     case .process(_, let monitor): monitor
-    case .stubdomain(let domid, _, _): SystemPath(word: "domain ", number: UInt64(domid))
+    case .stubdomain(let place): place.name
+    }
+  }
+}
+
+/// A stubdomain.
+public struct StubdomainPlace: Sendable {
+  /// The stubdomain, or the guest whose QEMU it has.
+  public let reference: DomainReference
+  /// The disk's name there, if somebody else has attached it; nil attaches it.
+  public var attached: DeviceName?
+  /// dom0's xenstored.
+  public var xenstore = SystemPath(word: "/run/xenstored/socket")
+  /// Of the save disks of this machine together, in bytes.
+  public var maxSumBytes = DiskClaim.defaultMaxSumBytes
+
+  public init(_ reference: DomainReference) { self.reference = reference }
+
+  /// For messages.
+  var name: SystemPath {
+    switch reference {
+    case .domid(let domid): SystemPath(word: "domain ", number: UInt64(domid))
+    case .name(let name): SystemPath(bytes: [UInt8]("domain ".utf8) + name) ?? SystemPath(word: "")
     }
   }
 }
@@ -43,7 +65,10 @@ public struct TransferSettings: Sendable {
     request.options = header
     request.options.direction = direction
     request.options.allowedCodecs = setting.admitted
-    if case .stubdomain = place { request.isAttached = true }
+    if case .stubdomain(let place) = place {
+      request.place = place.attached == nil ? .stubdomain : .attachedStubdomain
+      request.maxSumBytes = place.maxSumBytes
+    }
     var options = CarryOptions(request: request, setting: setting, maxStateBytes: maxStateBytes)
     options.request.options.maxRawBytes = options.limits.maxStateBytes
     return options

@@ -81,14 +81,6 @@ public struct XenstoreConnection: ~Copyable {
     _ = try request(XenstoreWire.Kind.remove, Self.terminated(path), transaction)
   }
 
-  /// Names of the nodes below; refused (E2BIG) where there are too many for one message.
-  public mutating func directory(
-    _ path: SystemPath, in transaction: UInt32 = 0
-  ) throws(XenstoreError) -> [[UInt8]] {
-    try request(XenstoreWire.Kind.directory, Self.terminated(path), transaction)
-      .split(separator: 0).map { [UInt8]($0) }
-  }
-
   /// - Parameter permissions: such as "n0", "r5": the owner first, then others.
   public mutating func setPermissions(
     _ path: SystemPath, _ permissions: [XenstorePermission], in transaction: UInt32 = 0
@@ -109,22 +101,6 @@ public struct XenstoreConnection: ~Copyable {
   public mutating func unwatch(_ path: SystemPath, token: UInt32) throws(XenstoreError) {
     _ = try request(
       XenstoreWire.Kind.unwatch, Self.terminated(path) + Self.decimal(UInt64(token)) + [0], 0)
-  }
-
-  public mutating func startTransaction() throws(XenstoreError) -> UInt32 {
-    let reply = try request(XenstoreWire.Kind.transactionStart, [0], 0)
-    guard let number = Self.number(reply.prefix { $0 != 0 }), number > 0 else {
-      throw .protocolViolation
-    }
-    return number
-  }
-
-  /// - Throws: `.conflict` if it has to be done again.
-  public mutating func endTransaction(
-    _ transaction: UInt32, isCommitted: Bool
-  ) throws(XenstoreError) {
-    let word: [UInt8] = [UInt8(ascii: isCommitted ? "T" : "F"), 0]
-    _ = try request(XenstoreWire.Kind.transactionEnd, word, transaction)
   }
 
   /// Whether a domain is there, and has not ended. For dom0.
@@ -175,15 +151,31 @@ public struct XenstoreConnection: ~Copyable {
     let payload: [UInt8]
   }
 
-  private mutating func request(
+  /// One request, and its reply's payload.
+  mutating func request(
     _ kind: UInt32, _ payload: [UInt8], _ transaction: UInt32
   ) throws(XenstoreError) -> [UInt8] {
+    try reply(to: try post(kind, payload, transaction), kind)
+  }
+
+  /// Sends a request without waiting for its reply.
+  ///
+  /// - Returns: its number. Replies come in the order of the requests.
+  mutating func post(
+    _ kind: UInt32, _ payload: [UInt8], _ transaction: UInt32
+  ) throws(XenstoreError) -> UInt32 {
     guard payload.count <= XenstoreWire.maxPayloadBytes else { throw .tooLong }
     lastRequest &+= 1
     try send(
       XenstoreWire.Header(
         kind: kind, request: lastRequest, transaction: transaction,
         payloadBytes: UInt32(payload.count)), payload)
+    return lastRequest
+  }
+
+  /// Waits for the reply to the request `number`; what comes before it is no reply that anybody
+  /// waits for.
+  mutating func reply(to number: UInt32, _ kind: UInt32) throws(XenstoreError) -> [UInt8] {
     while true {
       if deadline.hasPassed { throw .deadline }
       guard let message = try takeMessage() else {
@@ -195,7 +187,7 @@ public struct XenstoreConnection: ~Copyable {
         continue
       }
       // A reply to an earlier request, whose deadline had passed.
-      guard message.header.request == lastRequest else { continue }
+      guard message.header.request == number else { continue }
       if message.header.kind == XenstoreWire.Kind.error {
         throw XenstoreError(payload: message.payload)
       }
@@ -286,7 +278,7 @@ public struct XenstoreConnection: ~Copyable {
   // MARK: Words
 
   /// A path has no NUL; the protocol ends it with one.
-  private static func terminated(_ path: SystemPath) -> [UInt8] { [UInt8](path.bytes) + [0] }
+  static func terminated(_ path: SystemPath) -> [UInt8] { [UInt8](path.bytes) + [0] }
 
   static func decimal(_ number: UInt64) -> [UInt8] {
     var text = PlainText()
@@ -294,7 +286,7 @@ public struct XenstoreConnection: ~Copyable {
     return text.bytes
   }
 
-  private static func number(_ digits: ArraySlice<UInt8>) -> UInt32? {
+  static func number(_ digits: ArraySlice<UInt8>) -> UInt32? {
     guard !digits.isEmpty && digits.count <= 10 else { return nil }
     var value: UInt64 = 0
     for digit in digits {

@@ -5,14 +5,14 @@ import SaveDisk
 import SystemIO
 import Toolstack
 import Transfer
+import Xen
 
 /// Options of the commands that carry a state between a QEMU and a file.
 struct TransferOptions: ParsableArguments {
   @Argument(
     help: ArgumentHelp(
-      "The stubdomain with the QEMU and the agent, to which --disk is attached already.",
-      valueName: "domid"))
-  var domid: Domid?
+      "Domid or name of the guest, or of the stubdomain that has its QEMU.", valueName: "domain"))
+  var domain: DomainArgument?
 
   @Option(
     help: ArgumentHelp(
@@ -27,12 +27,19 @@ struct TransferOptions: ParsableArguments {
   var agent: PathArgument?
 
   @Option(
-    help: ArgumentHelp("With a domid: the name of --disk there, such as xvdz.", valueName: "device")
+    help: ArgumentHelp(
+      "The name that --disk has in the stubdomain, if it is attached already.",
+      valueName: "device")
   )
   var attached: DeviceArgument?
 
-  @Option(help: ArgumentHelp("With a domid: the socket of dom0's xenstored.", valueName: "socket"))
+  @Option(help: ArgumentHelp("With a domain: the socket of dom0's xenstored.", valueName: "socket"))
   var xenstore: PathArgument?
+
+  @Option(
+    help: ArgumentHelp(
+      "With a domain: most bytes of all save disks on this machine together.", valueName: "size"))
+  var maxDisks = ByteCount(bytes: DiskClaim.defaultMaxSumBytes)
 
   @Option(
     help: ArgumentHelp(
@@ -58,18 +65,17 @@ struct TransferOptions: ParsableArguments {
     guard maxState.bytes > 0 && maxState.bytes <= 1 << 61 else {
       throw ValidationError("--max-state must be more than 0 and at most 2^61.")
     }
-    guard (qmp == nil) != (domid == nil) else {
-      throw ValidationError("Either --qmp or a domid says where the QEMU is.")
+    guard (qmp == nil) != (domain == nil) else {
+      throw ValidationError("Either --qmp or a domain says where the QEMU is.")
     }
-    if domid == nil {
+    if domain == nil {
       guard attached == nil && xenstore == nil else {
-        throw ValidationError("--attached and --xenstore need a domid.")
+        throw ValidationError("--attached and --xenstore need a domain.")
       }
     } else {
       guard agent == nil else { throw ValidationError("--agent needs --qmp.") }
-      guard attached != nil && disk != nil else {
-        throw ValidationError(
-          "With a domid, --disk names the disk here and --attached its name in the stubdomain.")
+      guard attached == nil || disk != nil else {
+        throw ValidationError("--attached names --disk's device in the stubdomain.")
       }
     }
   }
@@ -85,10 +91,12 @@ struct TransferOptions: ParsableArguments {
   }
 
   private func place() throws(ToolError) -> AgentPlace {
-    if let domid, let attached {
-      return .stubdomain(
-        domid: domid.number, device: attached.name,
-        xenstore: xenstore?.path ?? SystemPath(word: "/run/xenstored/socket"))
+    if let domain {
+      var place = StubdomainPlace(domain.reference)
+      place.attached = attached?.name
+      if let xenstore { place.xenstore = xenstore.path }
+      place.maxSumBytes = maxDisks.bytes
+      return .stubdomain(place)
     }
     guard let qmp else { preconditionFailure("validated") }
     if let agent { return .process(agent: agent.path, monitor: qmp.path) }
@@ -96,18 +104,24 @@ struct TransferOptions: ParsableArguments {
   }
 }
 
-/// A domain other than dom0 on the command line.
-struct Domid: ExpressibleByArgument {
-  let number: UInt32
+/// A domain other than dom0 on the command line: a number is a domid, anything else a name.
+struct DomainArgument: ExpressibleByArgument {
+  let reference: DomainReference
 
   /// DOMID_FIRST_RESERVED, the first that is no domain's (xen/include/public/xen.h).
   private static let firstReserved: UInt32 = 0x7FF0
 
   init?(argument: String) {
-    guard let number = UInt32(argument), number > 0, number < Domid.firstReserved else {
+    let name = ArgumentText.decode(argument)
+    if name.isEmpty { return nil }
+    if !name.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }) {
+      reference = .name(name)
+      return
+    }
+    guard let number = UInt32(argument), number > 0, number < Self.firstReserved else {
       return nil
     }
-    self.number = number
+    reference = .domid(number)
   }
 }
 

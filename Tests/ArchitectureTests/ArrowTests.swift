@@ -26,12 +26,13 @@ import Testing
     "Rendezvous": ["SaveDisk", "SystemIO", "Xenstore"],
     "BlockProbe": ["CBlkid", "SaveDisk", "SystemIO"],
     "QEMUState": ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
+    "Xen": ["CXenCall", "Xenstore", "SaveDisk", "SystemIO"],
     "Toolstack": [
-      "Transfer", "Rendezvous", "Xenstore", "QEMUState", "BlockProbe", "SaveDisk", "Codecs",
+      "Transfer", "Rendezvous", "Xen", "Xenstore", "QEMUState", "BlockProbe", "SaveDisk", "Codecs",
       "SystemIO",
     ],
     "stubsave": [
-      "CProgram", "Toolstack", "Transfer", "Rendezvous", "QEMUState", "SaveDisk", "Codecs",
+      "CProgram", "Toolstack", "Transfer", "Rendezvous", "Xen", "QEMUState", "SaveDisk", "Codecs",
       "SystemIO",
     ],
     "stubsave-bench": ["Transfer", "QEMUMonitor", "SaveDisk", "Codecs", "SystemIO"],

@@ -1,0 +1,108 @@
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// Says that a block device is a save disk: `/run/stubsave/disk-MAJOR:MINOR`.
+///
+/// As long as it is there udev's rules leave the device alone (59-stubsave.rules), its bytes count
+/// among those of all disks, and its lock says whether its owner lives.
+public struct DiskClaim: ~Copyable {
+  private let file: OwnedFile
+
+  static let prefix = "disk-"
+  /// Of all disks on this machine together, unless the user says otherwise: their bytes are dom0's
+  /// memory at worst.
+  public static let defaultMaxSumBytes: UInt64 = 1 << 30
+
+  /// - Parameters:
+  ///   - maxSumBytes: for all disks together, this one too.
+  static func make(
+    _ device: FileStatus, bytes: UInt64, maxSumBytes: UInt64
+  ) throws(ToolError) -> DiskClaim {
+    try RuntimeDirectory.make()
+    // One at a time: else two could each find room for one.
+    let turn = try DiskClaim.turn()
+    let taken = DiskClaim.takenBytes(except: device)
+    let (sum, overflow) = taken.addingReportingOverflow(bytes)
+    guard !overflow && sum <= maxSumBytes else {
+      throw ToolError(taken == 0 ? .overLimit : .busy, nil) { text in
+        text.append("a disk of ")
+        text.append(bytes)
+        text.append(" bytes would make ")
+        text.append(overflow ? .max : sum)
+        text.append(" with those in use; --max-disks allows ")
+        text.append(maxSumBytes)
+      }
+    }
+    let file = try OwnedFile.claim(
+      DiskClaim.path(device), busy: "another stubsave uses this device as its disk")
+    var text = PlainText()
+    text.append(bytes)
+    try file.say(text)
+    withExtendedLifetime(turn.number) {}
+    return DiskClaim(file: file)
+  }
+
+  private init(file: consuming OwnedFile) { self.file = file }
+
+  /// The claim outlives this command: somebody else ends it.
+  consuming func keep() { file.keep() }
+
+  /// Ends the claim on a device that another command has kept.
+  static func end(_ device: (major: UInt32, minor: UInt32)) {
+    try? Names.remove(path(device))
+  }
+
+  static func path(_ device: FileStatus) -> SystemPath { path(device.majorMinor) }
+
+  private static func path(_ device: (major: UInt32, minor: UInt32)) -> SystemPath {
+    var name = PlainText()
+    name.append("disk-")
+    name.append(UInt64(device.major))
+    name.append(":")
+    name.append(UInt64(device.minor))
+    return RuntimeDirectory.entry(name)
+  }
+
+  private static let turnMilliseconds: UInt64 = 5_000
+
+  private static func turn() throws(ToolError) -> FileDescriptor {
+    var name = PlainText()
+    name.append("turn")
+    let path = RuntimeDirectory.entry(name)
+    return try attempt(path) { () throws(SystemError) in
+      let file = try FileDescriptor.open(path, .lockFile)
+      try file.lockExclusively(until: Deadline(timeoutMilliseconds: turnMilliseconds))
+      return file
+    }
+  }
+
+  /// Of all the others. A claim on a loop device that the kernel has taken away is what a command
+  /// left that was killed.
+  private static func takenBytes(except device: FileStatus) -> UInt64 {
+    var sum: UInt64 = 0
+    for entry in RuntimeDirectory.entries(prefix) {
+      var name = PlainText()
+      name.append("disk-")
+      name.append(escaping: entry.utf8)
+      let path = RuntimeDirectory.entry(name)
+      if path.bytes == self.path(device).bytes { continue }
+      if isGoneLoopDevice(entry) {
+        // Dropped at once, which removes it.
+        _ = try? OwnedFile.claim(path, busy: "")
+        continue
+      }
+      let bytes = UInt64(String(decoding: OwnedFile.look(at: path) ?? [], as: UTF8.self)) ?? 0
+      sum = sum.addingReportingOverflow(bytes).overflow ? .max : sum + bytes
+    }
+    return sum
+  }
+
+  /// - Parameter majorMinor: "7:0".
+  private static func isGoneLoopDevice(_ majorMinor: String) -> Bool {
+    let words = majorMinor.split(separator: ":")
+    guard words.count == 2, words[0] == "7", let minor = UInt64(words[1]) else { return false }
+    return (try? LoopDevice.isGone(
+      SystemPath(word: "/dev/loop", number: minor), by: Deadline(timeoutMilliseconds: 0))) == true
+  }
+}

@@ -1,0 +1,80 @@
+"""Xen under emulation: one machine whose dom0 runs what a folder holds that it shares with us."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+
+from images import Images, pack
+
+MACHINE_MIB, DOM0_MIB = 6144, 2048
+# `max` crashes dom0, and Xen does not start under KVM here.
+PROCESSOR = "qemu64,+svm,+npt"
+GUEST_ROOT, SMALL_ROOT = "guest-ramdisk", "small-ramdisk"
+SMALL_INIT = "#!/bin/busybox sh\nwhile :; do /bin/busybox sleep 1000; done\n"
+
+
+def guest_ramdisk(images: Images, share: Path, files: dict[str, Path], scratch: Path) -> None:
+    """A guest's root: the one of all, and what is the project's behind it, which the kernel unpacks
+    after it."""
+    for name, file in files.items():
+        place = scratch / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.read_bytes())
+        place.chmod(0o755)
+    own = scratch.with_suffix(".cpio")
+    pack(scratch, own)
+    with (share / GUEST_ROOT).open("wb") as out:
+        for part in images.guest_root, own:
+            subprocess.run(["cat", part], check=True, stdout=out)
+
+
+def small_ramdisk(share: Path, scratch: Path) -> None:
+    """The root of a guest that only has to be there."""
+    (scratch / "bin").mkdir(parents=True)
+    (scratch / "bin/busybox").write_bytes(Path("/bin/busybox").read_bytes())
+    (scratch / "init").write_text(SMALL_INIT)
+    for name in "bin/busybox", "init":
+        (scratch / name).chmod(0o755)
+    pack(scratch, share / SMALL_ROOT)
+
+
+class Machine:
+    """Boots, says on standard output what dom0 writes to its port `results`, and ends."""
+
+    def __init__(self, images: Images, share: Path, log: Path) -> None:
+        self._log = log
+        self._words = [
+            "qemu-system-x86_64", "-machine", "pc", "-accel", "tcg", "-cpu", PROCESSOR,
+            "-smp", os.environ.get("SMP", "1"), "-m", str(MACHINE_MIB), "-nodefaults", "-display", "none", "-no-reboot",
+            "-serial", f"file:{log}",
+            "-kernel", str(images.xen), "-append",
+            f"console=com1 com1=115200,8n1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M "
+            f"dom0_max_vcpus={os.environ.get('SMP', '1')} noreboot=0",
+            "-initrd", f"{images.kernel} console=hvc0 quiet,{images.root}",
+            "-fsdev", f"local,id=share,path={share},security_model=none",
+            "-device", "virtio-9p-pci,disable-legacy=on,iommu_platform=on,fsdev=share,mount_tag=lab",
+            "-device", "virtio-serial-pci,disable-legacy=on,iommu_platform=on", "-chardev", "stdio,id=results,signal=off",
+            "-device", "virtserialport,chardev=results,name=results"]
+
+    async def run(self, timeout_seconds: float) -> bool:
+        """Whether it ended by itself, in time."""
+        process = await asyncio.create_subprocess_exec(*self._words, stdin=subprocess.PIPE)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await process.wait() == 0
+        except TimeoutError:
+            return False
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    def exit_code(self) -> int | None:
+        """Of what dom0 has run; nil if it did not come to its end."""
+        for line in self._log.read_text(errors="replace").splitlines():
+            if line.startswith("LAB: exit "):
+                return int(line.split()[2])
+        return None
