@@ -61,7 +61,7 @@ func requireCarrier(_ carrier: CarrierArgument) throws(AgentFailure) {
 func xenstoreCells(_ socket: SystemPath?) throws(AgentFailure) -> XenstoreCells {
   let device = SystemPath(word: "/dev/xen/xenbus")
   let deadline = Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds)
-  let connection: XenstoreConnection
+  var connection: XenstoreConnection
   do throws(XenstoreError) {
     if let socket {
       connection = try XenstoreConnection.connect(to: socket, deadline: deadline)
@@ -71,6 +71,7 @@ func xenstoreCells(_ socket: SystemPath?) throws(AgentFailure) -> XenstoreCells 
   } catch {
     throw AgentFailure(.stubdomainFailed, socket ?? device) { $0.append(error) }
   }
+  introduce(&connection)
   do throws(CellError) {
     return try XenstoreCells.watching(
       SystemPath(word: "stubsave/offer"), saying: SystemPath(word: "stubsave/answer"),
@@ -78,4 +79,12 @@ func xenstoreCells(_ socket: SystemPath?) throws(AgentFailure) -> XenstoreCells 
   } catch {
     throw AgentFailure(.stubdomainFailed, socket ?? device) { $0.append(error) }
   }
+}
+
+/// Says to people in dom0 which agent this is: `stubsave list` shows it. Nothing depends on it.
+private func introduce(_ connection: inout XenstoreConnection) {
+  var text = PlainText()
+  text.append("rendezvous ")
+  text.append(UInt64(RendezvousVersion.current))
+  try? connection.write(SystemPath(word: "data/stubsave"), text.bytes)
 }

@@ -45,6 +45,12 @@ int stubsave_ofd_lock(int fd) {
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   return fcntl(fd, F_OFD_SETLK, &lock);
 }
+int stubsave_ofd_is_locked(int fd) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -1;
+  return lock.l_type != F_UNLCK;
+}
+
 int stubsave_set_read_lease(int fd, int is_set) {
   // Whoever opens the file meanwhile breaks the lease; SIGIO, which then comes, would end the
   // process, SIGURG is ignored by default.

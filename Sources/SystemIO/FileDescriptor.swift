@@ -95,7 +95,10 @@ public struct FileDescriptor: ~Copyable {
   /// description (fcntl(2), as QEMU locks its images); EWOULDBLOCK if somebody has one already.
   public func lockExclusively() throws(SystemError) { try Syscalls.lockExclusively(number) }
 
-  /// The same, while somebody who holds a lock for a moment only is waited for: udevd locks a
+  /// Whether somebody else has it by `lockExclusively`; takes nothing.
+  public func isLocked() throws(SystemError) -> Bool { try Syscalls.isLocked(number) }
+
+  /// `lockExclusively`, while somebody who holds a lock for a moment only is waited for: udevd locks a
   /// device while it looks at it.
   public func lockExclusively(until deadline: Deadline) throws(SystemError) {
     while true {

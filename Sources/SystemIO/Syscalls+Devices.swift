@@ -42,6 +42,10 @@ extension Syscalls {
     _ = try run(.lock) { stubsave_ofd_lock(descriptor) }
   }
 
+  static func isLocked(_ descriptor: Int32) throws(SystemError) -> Bool {
+    try run(.lock) { stubsave_ofd_is_locked(descriptor) } == 1
+  }
+
   static func setReadLease(_ descriptor: Int32, _ isSet: Bool) throws(SystemError) {
     _ = try run(.lease) { stubsave_set_read_lease(descriptor, isSet ? 1 : 0) }
   }

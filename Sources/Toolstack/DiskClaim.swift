@@ -64,6 +64,26 @@ public struct DiskClaim: ~Copyable {
     return RuntimeDirectory.entry(name)
   }
 
+  /// Ends the claims without a living owner.
+  ///
+  /// - Parameter inUse: "7:0": devices that stubdomains have.
+  /// - Returns: those that have been ended, in the same form.
+  static func endOrphans(except inUse: [String]) -> [String] {
+    var ended: [String] = []
+    for entry in RuntimeDirectory.entries(prefix) where !inUse.contains(entry) {
+      // Dropped at once, which removes it.
+      if (try? OwnedFile.claim(path(entry), busy: "")) != nil { ended.append(entry) }
+    }
+    return ended
+  }
+
+  private static func path(_ majorMinor: String) -> SystemPath {
+    var name = PlainText()
+    name.append("disk-")
+    name.append(escaping: majorMinor.utf8)
+    return RuntimeDirectory.entry(name)
+  }
+
   private static let turnMilliseconds: UInt64 = 5_000
 
   private static func turn() throws(ToolError) -> FileDescriptor {
@@ -82,10 +102,7 @@ public struct DiskClaim: ~Copyable {
   private static func takenBytes(except device: FileStatus) -> UInt64 {
     var sum: UInt64 = 0
     for entry in RuntimeDirectory.entries(prefix) {
-      var name = PlainText()
-      name.append("disk-")
-      name.append(escaping: entry.utf8)
-      let path = RuntimeDirectory.entry(name)
+      let path = path(entry)
       if path.bytes == self.path(device).bytes { continue }
       if isGoneLoopDevice(entry) {
         // Dropped at once, which removes it.

@@ -14,14 +14,21 @@ struct DomainLock: ~Copyable {
   /// - Throws: `.busy` if another command has it.
   init(domid: UInt32) throws(ToolError) {
     try RuntimeDirectory.make()
-    var name = PlainText()
-    name.append("domain-")
-    name.append(UInt64(domid))
     let claimed = try OwnedFile.claim(
-      RuntimeDirectory.entry(name), busy: "another stubsave is at work with this domain")
+      DomainLock.path(domid), busy: "another stubsave is at work with this domain")
     pausedGuest = DomainLock.pausedGuest(in: claimed.leftBehind)
     file = claimed
   }
+
+  private static func path(_ domid: UInt32) -> SystemPath {
+    var name = PlainText()
+    name.append("domain-")
+    name.append(UInt64(domid))
+    return RuntimeDirectory.entry(name)
+  }
+
+  /// Whether a command is at work with a domain now.
+  static func isHeld(domid: UInt32) -> Bool { OwnedFile.isOwned(path(domid)) }
 
   private static func pausedGuest(in bytes: [UInt8]) -> UInt32? {
     let text = String(decoding: bytes, as: UTF8.self)

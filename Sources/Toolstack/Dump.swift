@@ -104,7 +104,11 @@ public enum Dump {
     }
     var warnings: [PlainText] = []
     if hasWork {
-      if taken.guestIsStopped { try keepStopped(&agent, options) }
+      if taken.guestIsStopped {
+        try keepStopped(&agent, options)
+      } else if options.keepsPaused {
+        agent.keepGuest()
+      }
       warnings = agent.end()
       // A signal that comes now is too late: who waits for the guest's end must see success.
       signals.take()?.settle()

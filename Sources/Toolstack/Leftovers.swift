@@ -14,7 +14,7 @@ enum Leftovers {
   /// - Returns: what has been cleared, a line each.
   static func clear(
     _ domid: UInt32, _ lock: borrowing DomainLock, _ socket: SystemPath
-  ) -> [PlainText] {
+  ) throws(ToolError) -> [PlainText] {
     var said: [PlainText] = []
     if let guest = lock.pausedGuest {
       var text = PlainText()
@@ -32,8 +32,7 @@ enum Leftovers {
       said.append(text)
       try? lock.note(paused: nil)
     }
-    said += (try? disks(domid, socket)) ?? []
-    return said
+    return said + (try disks(domid, socket))
   }
 
   private static func disks(_ domid: UInt32, _ socket: SystemPath) throws(ToolError) -> [PlainText] {

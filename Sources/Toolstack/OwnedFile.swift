@@ -61,6 +61,12 @@ struct OwnedFile: ~Copyable {
   /// While it is still locked: nobody else has it for his own.
   deinit { if !isKept { try? Names.remove(path) } }
 
+  /// Whether its owner lives. Does not get in the way of somebody who claims it.
+  static func isOwned(_ path: SystemPath) -> Bool {
+    guard let file = try? FileDescriptor.open(path, .read) else { return false }
+    return (try? file.isLocked()) ?? false
+  }
+
   /// What somebody has written into his, without claiming it.
   static func look(at path: SystemPath) -> [UInt8]? {
     guard let file = try? FileDescriptor.open(path, .read), let status = try? file.status() else {

@@ -35,7 +35,7 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
       try XenDomains.stubdomain(place.reference, &xenstore)
     }
     let lock = try DomainLock(domid: stubdomain.domid)
-    let said = Leftovers.clear(stubdomain.domid, lock, place.xenstore)
+    let said = try Leftovers.clear(stubdomain.domid, lock, place.xenstore)
     do throws(CellError) {
       let cells = try StubdomainCells.make(domid: stubdomain.domid, over: xenstore)
       return StubdomainAgent(Offerer(cells), lock, place, stubdomain, said)

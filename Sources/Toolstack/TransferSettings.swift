@@ -11,7 +11,7 @@ public enum AgentPlace: Sendable {
   case stubdomain(StubdomainPlace)
 
   /// For messages.
-  var name: SystemPath {
+  public var name: SystemPath {
     switch self {
     case .process(_, let monitor): monitor
     case .stubdomain(let place): place.name
@@ -33,7 +33,7 @@ public struct StubdomainPlace: Sendable {
   public init(_ reference: DomainReference) { self.reference = reference }
 
   /// For messages.
-  var name: SystemPath {
+  public var name: SystemPath {
     switch reference {
     case .domid(let domid): SystemPath(word: "domain ", number: UInt64(domid))
     case .name(let name): SystemPath(bytes: [UInt8]("domain ".utf8) + name) ?? SystemPath(word: "")

@@ -7,7 +7,7 @@ public enum EmptyDisk {
     /// A good header, and a log that has not been begun.
     case empty(DiskHeader.Parsed)
     /// A good header, and something behind it.
-    case used
+    case used(DiskHeader.Parsed)
     /// A good header, but of a disk of `capacityBytes`, in a file or device of `foundBytes`: what
     /// is written there could not be read again.
     case otherSize(foundBytes: UInt64, capacityBytes: UInt64)
@@ -34,7 +34,7 @@ public enum EmptyDisk {
     do throws(DiskError) {
       let header = try DiskHeader.parse(buffer.bytes(0..<min(count, Layout.blockBytes)))
       let log = buffer.bytes(min(count, Layout.blockBytes)..<count)
-      if !log.isAllZero { return .used }
+      if !log.isAllZero { return .used(header) }
       guard isRightSize(status, header.header.capacityBytes) else {
         return .otherSize(
           foundBytes: status.bytes, capacityBytes: header.header.capacityBytes)

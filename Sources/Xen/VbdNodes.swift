@@ -71,14 +71,21 @@ struct VbdNodes {
     ]
   }
 
-  /// Both directories, and those above them that are empty then.
+  /// Both directories, and those above them that are empty then; as libxl does.
   func removing(
     _ xenstore: inout XenstoreConnection, in transaction: UInt32
   ) throws(XenstoreError) -> [XenstoreChange] {
-    var changes: [XenstoreChange] = [.remove(backend.path), .remove(frontend.path)]
-    for parent in [Node.backends(domid), Node.domain(domid)("device")("vbd")] {
-      let names = try VbdNodes.names(below: parent, &xenstore, in: transaction)
-      if names.allSatisfy({ $0 == Decimal.bytes(device.number) }) {
+    var changes: [XenstoreChange] = []
+    let number = Decimal.bytes(device.number)
+    let above = [
+      (backend, [(Node.backends(domid), number), (Node.backends, Decimal.bytes(domid))]),
+      (frontend, [(Node.domain(domid)("device")("vbd"), number)]),
+    ]
+    for (node, parents) in above {
+      changes.append(.remove(node.path))
+      for (parent, child) in parents {
+        let names = try VbdNodes.names(below: parent, &xenstore, in: transaction)
+        guard names.allSatisfy({ $0 == child }) else { break }
         changes.append(.remove(parent.path))
       }
     }

@@ -48,6 +48,7 @@ struct DumpCommand: ParsableCommand {
       options.pauses = pause
       options.keepsPaused = keepPaused
       let dumped = try Dump.run(options)
+      for warning in dumped.warnings { Console.warn(options.transfer.place.name, warning) }
       if report.json { try Console.say(json: TransferJSON(target, format, dumped)) }
       return .good
     }
@@ -64,8 +65,7 @@ struct TransferJSON: Encodable {
   /// Of the state's bytes.
   let xxh128: String
   let metadata: [String]
-  /// Of `restore`.
-  let warnings: [String]?
+  let warnings: [String]
 
   init(_ path: SystemPath, _ format: StateFormat, _ report: DumpReport) {
     type = "dumped"
@@ -75,7 +75,7 @@ struct TransferJSON: Encodable {
     diskBytes = report.diskBytes
     xxh128 = report.digest.hexText
     metadata = MetadataText.lines(report.metadata)
-    warnings = nil
+    warnings = report.warnings.map(\.text)
   }
 
   init(_ path: SystemPath, _ report: RestoreReport) {

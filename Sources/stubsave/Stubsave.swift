@@ -17,7 +17,8 @@ struct Stubsave: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      DumpCommand.self, RestoreCommand.self, AllocateCommand.self, WriteCommand.self,
-      ReadCommand.self, VerifyCommand.self, InspectCommand.self,
+      DumpCommand.self, RestoreCommand.self, ListCommand.self, GCCommand.self,
+      AllocateCommand.self, WriteCommand.self, ReadCommand.self, VerifyCommand.self,
+      InspectCommand.self, AttachCommand.self, DetachCommand.self,
     ])
 }

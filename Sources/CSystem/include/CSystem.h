@@ -49,6 +49,8 @@ int stubsave_loop_configure(int loop, int backing, unsigned int block_bytes);
 
 // A write lock on the whole file that belongs to the open file description (F_OFD_SETLK).
 int stubsave_ofd_lock(int fd);
+// Whether another open file description has such a lock (F_OFD_GETLK): 1, 0, or -1.
+int stubsave_ofd_is_locked(int fd);
 // F_SETLEASE with F_RDLCK or F_UNLCK.
 int stubsave_set_read_lease(int fd, int is_set);
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 SHARE = Path("/mnt")
+LOCAL = Path("/run/lab")  # the share is slow
 BOOT_SECONDS, COMMAND_SECONDS = 120, 60
 CONFIG = """name="{name}"
 type="pv"
@@ -39,14 +40,19 @@ def node(path: str) -> str | None:
     return done.stdout.rstrip("\n") if done.returncode == 0 else None
 
 
+def fetch(*names: str) -> None:
+    """Files of the share, once."""
+    LOCAL.mkdir(exist_ok=True)
+    for name in names:
+        if not (LOCAL / name).exists():
+            (LOCAL / name).write_bytes((SHARE / name).read_bytes())
+            (LOCAL / name).chmod(0o755)
+
+
 def create(name: str, ramdisk: str, memory: int) -> int:
     """A PV guest; its domid."""
-    lab = Path("/run/lab")
-    lab.mkdir(exist_ok=True)
-    for file in "guest-vmlinuz", ramdisk:
-        if not (lab / file).exists():
-            (lab / file).write_bytes((SHARE / file).read_bytes())
-    config = lab / f"{name}.cfg"
+    fetch("guest-vmlinuz", ramdisk)
+    config = LOCAL / f"{name}.cfg"
     config.write_text(CONFIG.format(name=name, memory=memory, ramdisk=ramdisk))
     run("xl", "create", str(config))
     return int(run("xl", "domid", name))
@@ -74,7 +80,6 @@ class Guest:
         self.name, self._count, self._text = name, 0, b""
         self.domid = create(name, "guest-ramdisk", memory)
         self._open_console()
-        self.target = target
         if target:
             # What libxl writes for a stubdomain.
             run("xenstore-write", f"/local/domain/{self.domid}/target", str(target.domid))
@@ -109,7 +114,8 @@ class Guest:
         mark = f"END{self._count}"
         self._text = b""
         # In two pieces: the mark itself is not to be in what a shell might repeat.
-        self.start(f"{line}; echo {mark[:3]}''{mark[3:]}:$?")
+        joint = "" if line.endswith("&") else ";"
+        self.start(f"{line}{joint} echo {mark[:3]}''{mark[3:]}:$?")
         match = self._until(mark.encode() + rb":(\d+)\r?\n", timeout)
         output = self._text[:match.start()].decode(errors="replace").replace("\r\n", "\n")
         if must and match[1] != b"0":

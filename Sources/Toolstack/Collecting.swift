@@ -1,0 +1,79 @@
+import Rendezvous
+import SaveDisk
+import SystemIO
+import Transfer
+import Xen
+import Xenstore
+
+/// `gc`: takes away what commands have left that were killed, and nothing that somebody is at work
+/// with.
+public enum Collecting {
+  /// - Returns: a line for each thing.
+  public static func run(_ socket: SystemPath) throws(ToolError) -> [PlainText] {
+    try RuntimeDirectory.make()
+    var xenstore = try XenstoreConnection.dom0(socket)
+    var said: [PlainText] = []
+    for domid in try candidates(&xenstore) {
+      let lock: DomainLock
+      do throws(ToolError) {
+        lock = try DomainLock(domid: domid)
+      } catch {
+        // Somebody is at work there.
+        if error.status == .busy { continue }
+        throw error
+      }
+      said += try Leftovers.clear(domid, lock, socket)
+      said += try rendezvous(domid, &xenstore)
+    }
+    return said + (try claims(&xenstore))
+  }
+
+  /// Every domain of which something tells that we have been there.
+  private static func candidates(
+    _ xenstore: inout XenstoreConnection
+  ) throws(ToolError) -> [UInt32] {
+    let place = SystemPath(word: "xenstore")
+    var domids: Set<UInt32> = []
+    let disks = try onXen(place) { () throws(XenError) in try AttachedDisk.all(&xenstore) }
+    domids.formUnion(disks.map(\.domid))
+    domids.formUnion(
+      try onXen(place) { () throws(XenError) in try XenDomains.withRendezvous(&xenstore) })
+    domids.formUnion(RuntimeDirectory.entries(DomainLock.prefix).compactMap { UInt32($0) })
+    return domids.sorted()
+  }
+
+  private static func rendezvous(
+    _ domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(ToolError) -> [PlainText] {
+    let place = SystemPath(word: "domain ", number: UInt64(domid))
+    let isThere = try onXen(place) { () throws(XenError) in
+      try XenDomains.hasRendezvous(domid, &xenstore)
+    }
+    guard isThere else { return [] }
+    try onXen(place) { () throws(XenError) in
+      try XenDomains.removeRendezvous(domid, &xenstore)
+    }
+    var text = PlainText()
+    text.append("domain ")
+    text.append(UInt64(domid))
+    text.append(": an offer without an owner is withdrawn")
+    return [text]
+  }
+
+  /// Those on devices that no stubdomain has.
+  private static func claims(
+    _ xenstore: inout XenstoreConnection
+  ) throws(ToolError) -> [PlainText] {
+    let attached = try onXen(SystemPath(word: "xenstore")) { () throws(XenError) in
+      try AttachedDisk.all(&xenstore)
+    }
+    let inUse = attached.compactMap(\.majorMinor).map { "\($0.major):\($0.minor)" }
+    return DiskClaim.endOrphans(except: inUse).map { name in
+      var text = PlainText()
+      text.append("block device ")
+      text.append(escaping: name.utf8)
+      text.append(" is no save disk any more")
+      return text
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import SaveDisk
+import SystemIO
+import Xenstore
+
+extension XenDomains {
+  /// What the agent says of itself, for people: the stubdomain's own word, at most 255 bytes; nil if
+  /// it says nothing.
+  public static func agentHint(
+    _ domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> [UInt8]? {
+    try value(&xenstore, Node.domain(domid)("data")("stubsave")).map { [UInt8]($0.prefix(255)) }
+  }
+
+  /// The process that stands between libxl and the stubdomain's QMP; libxl writes it.
+  public static func proxyProcess(
+    _ domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> UInt32? {
+    try number(&xenstore, Node.domain(domid)("image")("qmp-proxy-pid"))
+  }
+
+  /// The domains with a rendezvous' directory.
+  public static func withRendezvous(
+    _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> [UInt32] {
+    var found: [UInt32] = []
+    for domid in try all(&xenstore) where domid != 0 {
+      if try hasRendezvous(domid, &xenstore) { found.append(domid) }
+    }
+    return found
+  }
+
+  public static func hasRendezvous(
+    _ domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> Bool {
+    try value(&xenstore, Node.domain(domid)("stubsave")) != nil
+  }
+
+  /// Takes it away, with whatever is in it.
+  public static func removeRendezvous(
+    _ domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) {
+    try onXenstore { () throws(XenstoreError) in
+      try xenstore.change { _, _ throws(XenstoreError) in
+        [.remove(Node.domain(domid)("stubsave").path)]
+      }
+    }
+  }
+}

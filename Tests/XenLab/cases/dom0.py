@@ -1,0 +1,128 @@
+"""What the cases need in dom0: the program under test, what it must not leave behind, the score."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from guests import run
+
+PROGRAM = "/run/lab/stubsave"
+RUNTIME = Path("/run/stubsave")
+SETTLE_SECONDS = 5  # for dom0's kernel to let go of what nobody uses any more
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    output: bytes
+    message: str
+    seconds: float
+
+
+def stubsave(*words: str, timeout: float = 300) -> Outcome:
+    """Run the program."""
+    start = time.monotonic()
+    done = subprocess.run([PROGRAM, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=timeout, check=False)
+    return Outcome(done.returncode, done.stdout, done.stderr.decode().strip(),
+                   time.monotonic() - start)
+
+
+def good(*words: str, timeout: float = 300) -> Outcome:
+    """The same, which must end well."""
+    outcome = stubsave(*words, timeout=timeout)
+    expect(outcome.code == 0, f"{words}: {outcome}")
+    return outcome
+
+
+def refused(code: int, *words: str, timeout: float = 300) -> Outcome:
+    """The same, which must end with that code, and a reason."""
+    outcome = stubsave(*words, timeout=timeout)
+    expect(outcome.code == code, f"{words}: {outcome}; wanted: {code}")
+    expect(outcome.message != "" and outcome.message.isascii(), f"{words}: {outcome}")
+    return outcome
+
+
+class Wrong(Exception):
+    """A case has failed."""
+
+
+def expect(condition: object, text: str) -> None:
+    """What an assertion would do, whatever the interpreter's options."""
+    if not condition:
+        raise Wrong(text)
+
+
+def traces() -> dict[str, str]:
+    """All that a transfer has while it lasts, and must not have afterwards."""
+    backends = run("xenstore-ls", "-f", "/local/domain/0/backend", must=False).splitlines()
+    domains = run("xenstore-list", "/local/domain").split()[1:]
+    own = [f"/local/domain/{domain}/{name}: {found.split()}" for domain in domains
+           for name in ("stubsave", "device/vbd")
+           if "xs_" not in (found := run("xenstore-list", f"/local/domain/{domain}/{name}", must=False))]
+    processes = [comm.read_text().strip() for comm in Path("/proc").glob("[0-9]*/comm")
+                 if comm.exists()]
+    return {
+        "vbd nodes": "\n".join(line for line in backends if "/vbd" in line),
+        "domains' nodes": "\n".join(own),
+        "loop devices": run("losetup", "-a"),
+        "files in /run/stubsave": "\n".join(sorted(
+            path.name for path in RUNTIME.glob("*") if path.name != "turn")),
+        "files in /var/tmp": "\n".join(sorted(map(str, Path("/var/tmp").iterdir()))),
+        "processes": "\n".join(name for name in processes if name == "stubsave"),
+    }
+
+
+@contextmanager
+def nothing_left(before: dict[str, str] | None = None) -> Iterator[None]:
+    """Whatever happens within, dom0 is afterwards as it was."""
+    before = before or traces()
+    yield
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (after := traces()) != before and time.monotonic() < deadline:
+        time.sleep(0.1)  # dom0's kernel tells nobody
+    for name, found in after.items():
+        expect(found == before[name], f"left behind, {name}:\n{found}\nbefore:\n{before[name]}")
+
+
+class Score:
+    """Cases, a line each, to the machine's port as well."""
+
+    def __init__(self, port: TextIO, only: str = "") -> None:
+        self.passed = self.failed = 0
+        self._port, self._only = port, only
+
+    def say(self, text: str) -> None:
+        """A line for whoever runs the lab."""
+        print(text, flush=True)
+        self._port.write(text + "\n")
+        self._port.flush()
+
+    def clean(self, name: str, body: Callable[[], str | None]) -> None:
+        """Run one, which must leave nothing behind."""
+        def whole() -> str | None:
+            with nothing_left():
+                return body()
+        self.case(name, whole)
+
+    def case(self, name: str, body: Callable[[], str | None]) -> None:
+        """Run one, if it is wanted."""
+        if self._only not in name:
+            return
+        start = time.monotonic()
+        try:
+            said = body()
+        except Exception as error:  # noqa: BLE001
+            self.failed += 1
+            self.say(f"FAILED {name} ({time.monotonic() - start:.1f} s): {error}")
+            traceback.print_exc(limit=-3)
+        else:
+            self.passed += 1
+            self.say(f"ok     {name} ({time.monotonic() - start:.1f} s)" + (f": {said}" if said else ""))

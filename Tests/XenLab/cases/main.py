@@ -1,0 +1,40 @@
+#!/usr/bin/python3
+"""Runs in the lab's dom0: the suites that are named, a line a case, and the sum."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+sys.dont_write_bytecode = True
+
+from dom0 import Score  # noqa: E402
+from guests import Target, fetch  # noqa: E402
+from stubs import Stub  # noqa: E402
+from transfers import transfers  # noqa: E402
+
+PORT = "/dev/virtio-ports/results"
+SUITES = {"transfers": transfers}
+
+
+def main() -> int:
+    """Exit code of the program."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suites", nargs="*", default=list(SUITES), metavar="SUITE")
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose names hold it")
+    options = parser.parse_args()
+    with open(PORT, "w", encoding="ascii", errors="backslashreplace") as port:
+        fetch("stubsave")
+        score = Score(port, options.only)
+        first, second = Stub("first", Target("guest1")), Stub("second", Target("guest2"))
+        for stub in first, second:
+            stub.wait_until_up()
+        score.say("two stubdomains and their guests are up")
+        for suite in options.suites:
+            SUITES[suite](score, first, second)
+        score.say(f"{score.passed} passed, {score.failed} failed")
+        return 1 if score.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""What works: states out of one stubdomain and into another, disks of all sizes and kinds."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from dom0 import Score, expect, good, refused, stubsave
+from guests import run
+from stubs import DEVICES, Stub
+
+STATE = Path("/tmp/state")
+SIZES = (1, 6_700, 216_000, 16 << 20, 256 << 20)
+
+
+def digest(data: bytes) -> str:
+    """As inside.saved prints it."""
+    return f"{len(data)} {hashlib.sha256(data).hexdigest()}"
+
+
+def there_and_back(first: Stub, second: Stub, devices: str) -> str:
+    """Out of the first, into the second: what its QEMU saves then is the same."""
+    first.start_qemu(devices)
+    STATE.unlink(missing_ok=True)
+    refused(13, "dump", first.name, "-o", str(STATE))  # its guest runs
+    dumped = good("dump", first.target.name, "--pause", "--keep-paused", "--format", "raw",
+                  "-o", str(STATE))
+    expect(first.target.is_paused(), "the guest does not stand")
+    inside = first.saved()
+    expect(digest(STATE.read_bytes()) == inside, f"{digest(STATE.read_bytes())}, inside {inside}")
+    STATE.unlink()
+    # Paused by Xen: that is enough.
+    good("dump", first.name, "-o", str(STATE))
+    expect(first.target.is_paused(), "the guest was let go on")
+    run("xl", "unpause", first.target.name)
+    second.start_qemu(devices, incoming=True)
+    restored = good("restore", str(second.domid), "-i", str(STATE))
+    expect(second.saved() == inside, f"saved again: {second.saved()}, was {inside}")
+    return f"{inside.split()[0]} bytes, dump {dumped.seconds:.2f} s, restore {restored.seconds:.2f} s"
+
+
+def pausing(stub: Stub) -> str:
+    """A guest that runs goes on after --pause, and its QEMU too."""
+    stub.start_qemu(DEVICES["e1000"])
+    STATE.unlink(missing_ok=True)
+    good("dump", stub.name, "--pause", "-o", str(STATE))
+    expect(not stub.target.is_paused(), "the guest stands")
+    run("xl", "pause", stub.target.name)
+    STATE.unlink()
+    good("dump", stub.name, "--pause", "-o", str(STATE))
+    expect(stub.target.is_paused(), "a guest that its user has paused was let go on")
+    run("xl", "unpause", stub.target.name)
+    return f"afterwards QEMU says: {stub.status()}"
+
+
+def naming(stub: Stub) -> str:
+    """By domid and by name, of the guest and of the stubdomain; and what is no stubdomain."""
+    for name in (stub.name, str(stub.domid), stub.target.name, str(stub.target.domid)):
+        STATE.unlink(missing_ok=True)
+        good("dump", name, "--pause", "-o", str(STATE))
+    listed = good("list").output.decode()
+    expect(f"{stub.domid} " in listed and "rendezvous 1" in listed, listed)
+    missing = refused(14, "dump", "nobody", "-o", "-").message
+    refused(14, "dump", "31000", "-o", "-")
+    return f"{missing}\n{listed}"
+
+
+def make_input(stub: Stub, size: int) -> str:
+    """Bytes in the stubdomain that do not compress; their digest."""
+    mib = 1 << 20
+    stub.sh(f"head -c {min(size, mib)} /dev/urandom > /tmp/piece")
+    source = f"head -c {size} /tmp/piece"
+    if size > mib:
+        source = f"for i in $(seq {size // mib}); do cat /tmp/piece; done"
+    stub.sh(f"echo '{source}' > /tmp/input")
+    return stub.sh("sh /tmp/input | sha256sum", timeout=300).split()[0]
+
+
+def written(stub: Stub, size: int, disk: str) -> str:
+    """The agent's `write`, to a disk that is attached by itself; dom0 reads it while it is there."""
+    wanted = make_input(stub, size)
+    attached = good("attach", stub.name, disk)
+    name = attached.output.decode().strip()
+    listed = good("list").output.decode()
+    expect(name in listed, listed)
+    stub.sh(f"sh /tmp/input | stubsave-agent write /dev/{name}", timeout=600)
+    # So that a page cache that is asked later has what was there before, or not.
+    Path("/tmp/out").unlink(missing_ok=True)
+    read = good("read", disk, "--max-state", "512MiB", "-o", "/tmp/out", timeout=600)
+    expect(not stubsave("detach", stub.name, name).message, "detach had something to say")
+    found = run("sha256sum", "/tmp/out", timeout=300).split()[0]
+    Path("/tmp/out").unlink()
+    expect(found == wanted, f"{found}, inside {wanted}")
+    return f"attach {attached.seconds:.2f} s, read {read.seconds:.2f} s"
+
+
+def file_disk(stub: Stub, size: int) -> str:
+    """A disk in a plain file."""
+    disk = Path("/tmp/disk")
+    disk.unlink(missing_ok=True)
+    good("allocate", str(disk), "--max-state", "512MiB",
+         "--size", str((size + size // 64 + 65536 + 4095) & ~4095))
+    try:
+        return written(stub, size, str(disk))
+    finally:
+        disk.unlink()
+
+
+def given_device(stub: Stub, size: int) -> str:
+    """A block device of the user's, whose page cache in dom0 is stale."""
+    backing = Path("/tmp/backing")
+    with backing.open("wb") as file:
+        file.truncate((size + size // 64 + (4 << 20)) & ~4095)
+    device = run("losetup", "-f", "--show", str(backing)).strip()
+    try:
+        good("allocate", device, "--max-state", "512MiB")
+        run("dd", f"if={device}", "of=/dev/null", "bs=1M")
+        said = written(stub, size, device)
+        good("allocate", device, "--force")
+        run("dd", f"if={device}", "of=/dev/null", "bs=1M")
+        STATE.unlink(missing_ok=True)
+        stub.start_qemu(DEVICES["e1000"])
+        good("dump", stub.name, "--disk", device, "--pause", "--keep-paused", "--format", "raw",
+             "-o", str(STATE))
+        expect(digest(STATE.read_bytes()) == stub.saved(), "another state")
+        run("xl", "unpause", stub.target.name)
+        zeros = run("cmp", device, "/dev/zero", must=False)
+        expect("EOF" in zeros, f"the device is not zeros again: {zeros}")
+    finally:
+        run("losetup", "-d", device)
+        backing.unlink()
+    return said
+
+
+def transfers(score: Score, first: Stub, second: Stub) -> None:
+    """All of them."""
+    for name, devices in DEVICES.items():
+        score.clean(f"there and back: {name}", lambda devices=devices: there_and_back(first, second, devices))
+    score.clean("pausing", lambda: pausing(first))
+    score.clean("naming", lambda: naming(first))
+    for size in SIZES:
+        score.clean(f"{size} bytes over a file", lambda size=size: file_disk(first, size))
+    for size in SIZES[1:4]:
+        score.clean(f"{size} bytes over a block device", lambda size=size: given_device(first, size))
