@@ -68,7 +68,8 @@ let package = Package(
     .target(
       name: "Toolstack",
       dependencies: [
-        "Transfer", "Rendezvous", "Xen", "Xenstore", "QEMUState", "BlockProbe", "SaveDisk", "Codecs",
+        "Transfer", "Rendezvous", "Xen", "Xenstore", "QEMUState", "BlockProbe", "SaveDisk",
+        "Codecs",
         "SystemIO",
       ],
       swiftSettings: strict),

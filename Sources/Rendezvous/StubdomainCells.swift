@@ -51,42 +51,36 @@ public struct StubdomainCells: OfferingCells, ~Copyable {
     connection.wind()
     guard try connection.isIntroduced(domid: domid) else { throw .notFound }
     isMade = true
-    try makeNodes()
-    try connection.write(offer, Offer.idle.encoded())
+    let nodes = making + [.write(offer, Offer.idle.encoded())]
+    try connection.change { _, _ throws(XenstoreError) in nodes }
     try connection.watch(answer, token: Self.answerToken)
     try connection.watch(SystemPath(word: "@releaseDomain"), token: Self.domainToken)
   }
 
-  /// What is there already is left as it is.
-  private mutating func makeNodes() throws(XenstoreError) {
-    try give(directory, .read)
-    try give(offer, .read)
-    try give(answer, .readWrite)
+  /// What is there already is left as it is, but for its permissions.
+  private var making: [XenstoreChange] {
+    give(directory, .read) + give(offer, .read) + give(answer, .readWrite)
   }
 
-  /// Makes a node of dom0's with so much for the stubdomain.
-  private mutating func give(
+  /// A node of dom0's with so much for the stubdomain.
+  private func give(
     _ node: SystemPath, _ access: XenstorePermission.Access
-  ) throws(XenstoreError) {
-    try connection.makeDirectory(node)
-    try connection.setPermissions(
-      node, [XenstorePermission(.none, domid: 0), XenstorePermission(access, domid: domid)])
+  ) -> [XenstoreChange] {
+    [
+      .makeDirectory(node),
+      .setPermissions(
+        node, [XenstorePermission(.none, domid: 0), XenstorePermission(access, domid: domid)]),
+    ]
   }
 
   public var number: Int32 { connection.number }
 
-  /// With everything that the stubdomain has put below it; in this order the stubdomain can at no
-  /// moment write to anything but its own empty cell.
+  /// With everything that the stubdomain has put below it, and whatever somebody may have removed.
   public mutating func renew() throws(CellError) {
     connection.wind()
+    let nodes = [.remove(answer)] + making
     do throws(XenstoreError) {
-      do throws(XenstoreError) {
-        try connection.remove(answer)
-      } catch {
-        // Removed by the stubdomain, or all of it by somebody else.
-        if error != .notFound { throw error }
-      }
-      try makeNodes()
+      try connection.change { _, _ throws(XenstoreError) in nodes }
     } catch {
       throw .xenstore(error)
     }

@@ -17,6 +17,8 @@ extension FileDescriptor {
     // Page-aligned and in whole pieces, so that O_DIRECT can read what is a multiple of sectors.
     var buffer = AlignedBuffer(
       byteCount: Int(min(max(bytes, 1), UInt64(FileDescriptor.pieceBytes))))
+    // A file takes everything at once; a pipe only so much without waiting.
+    let isFile = signals == nil ? true : try target.status().kind == .regular
     var done: UInt64 = 0
     while done < bytes {
       let wanted = Int(min(bytes - done, UInt64(FileDescriptor.pieceBytes)))
@@ -24,7 +26,9 @@ extension FileDescriptor {
       let count = try read(into: &piece, from: 0, at: offset + done)
       if count == 0 { throw SystemError(.pread, errno: Errno.ioError) }
       if let signals {
-        try FileDescriptor.write(buffer, count, to: target.number, heeding: signals)
+        try FileDescriptor.write(
+          buffer, count, to: target.number, pieceBytes: isFile ? count : FileDescriptor.pipeBytes,
+          heeding: signals)
       } else {
         try target.writeAll(buffer.bytes(0..<count))
       }
@@ -33,7 +37,8 @@ extension FileDescriptor {
   }
 
   private static func write(
-    _ buffer: borrowing AlignedBuffer, _ count: Int, to number: Int32, heeding signals: Int32
+    _ buffer: borrowing AlignedBuffer, _ count: Int, to number: Int32, pieceBytes: Int,
+    heeding signals: Int32
   ) throws(SystemError) {
     var done = 0
     while done < count {
@@ -41,7 +46,7 @@ extension FileDescriptor {
         number, events: Syscalls.writable, signals, timeoutMilliseconds: -1)
       if ready.second { throw SystemError(.write, errno: Errno.interrupted) }
       if !ready.first { continue }
-      let end = min(done + pipeBytes, count)
+      let end = min(done + pieceBytes, count)
       try FileDescriptor(borrowing: number).writeAll(buffer.bytes(done..<end))
       done = end
     }

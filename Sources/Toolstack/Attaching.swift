@@ -28,7 +28,7 @@ public enum Attaching {
     let request = DiskAttachment.Request(
       domid: stubdomain.domid, majorMinor: try disk.majorMinor(),
       isReadOnly: isReadOnly || disk.header.direction == .restore,
-      label: [UInt8](path.bytes), owner: .user)
+      label: [UInt8](path.bytes), owner: .user, ordinal: disk.ordinal)
     let device = try onXen(place.name) { () throws(XenError) in
       try DiskAttachment.attach(
         request, place.xenstore, until: Deadline(timeoutMilliseconds: connectMilliseconds),

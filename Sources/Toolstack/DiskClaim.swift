@@ -8,6 +8,8 @@ import Transfer
 /// among those of all disks, and its lock says whether its owner lives.
 public struct DiskClaim: ~Copyable {
   private let file: OwnedFile
+  /// How many there have been before since dom0 was started.
+  let ordinal: UInt64
 
   static let prefix = "disk-"
   /// Of all disks on this machine together, unless the user says otherwise: their bytes are dom0's
@@ -39,11 +41,28 @@ public struct DiskClaim: ~Copyable {
     var text = PlainText()
     text.append(bytes)
     try file.say(text)
-    withExtendedLifetime(turn.number) {}
-    return DiskClaim(file: file)
+    return DiskClaim(file: file, ordinal: try DiskClaim.count(turn))
   }
 
-  private init(file: consuming OwnedFile) { self.file = file }
+  private init(file: consuming OwnedFile, ordinal: UInt64) {
+    self.file = file
+    self.ordinal = ordinal
+  }
+
+  /// Counts one more, in the file that says whose turn it is.
+  private static func count(_ turn: borrowing FileDescriptor) throws(ToolError) -> UInt64 {
+    let path = RuntimeDirectory.path
+    return try attempt(path) { () throws(SystemError) in
+      let bytes = try turn.bytes(count: min(try turn.status().bytes, 20))
+      let ordinal = UInt64(String(decoding: bytes, as: UTF8.self)) ?? 0
+      var text = PlainText()
+      text.append(ordinal &+ 1)
+      try turn.truncate(to: 0)
+      try turn.rewind()
+      try unsafe turn.writeAll(text.bytes.span.bytes)
+      return ordinal
+    }
+  }
 
   /// The claim outlives this command: somebody else ends it.
   consuming func keep() { file.keep() }
@@ -119,7 +138,8 @@ public struct DiskClaim: ~Copyable {
   private static func isGoneLoopDevice(_ majorMinor: String) -> Bool {
     let words = majorMinor.split(separator: ":")
     guard words.count == 2, words[0] == "7", let minor = UInt64(words[1]) else { return false }
-    return (try? LoopDevice.isGone(
-      SystemPath(word: "/dev/loop", number: minor), by: Deadline(timeoutMilliseconds: 0))) == true
+    return
+      (try? LoopDevice.isGone(
+        SystemPath(word: "/dev/loop", number: minor), by: Deadline(timeoutMilliseconds: 0))) == true
   }
 }

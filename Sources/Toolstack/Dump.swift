@@ -92,7 +92,8 @@ public enum Dump {
   ) throws(ToolError) -> DumpReport {
     var output = first
     var agent = peer
-    let taken = try take(options, over: disk, from: &agent, number)
+    var disk = disk
+    let taken = try take(options, over: &disk, from: &agent, number)
     if !taken.guestIsStopped { agent.letGo() }
     let hasWork = taken.guestIsStopped || agent.hasWorkAtEnd
     // From here on nothing has to be put right.
@@ -109,7 +110,9 @@ public enum Dump {
       } else if options.keepsPaused {
         agent.keepGuest()
       }
-      warnings = agent.end()
+      // Not before the stubdomain has let go of it.
+      agent.idle()
+      warnings = finish(disk) + agent.end()
       // A signal that comes now is too late: who waits for the guest's end must see success.
       signals.take()?.settle()
     }
@@ -141,18 +144,33 @@ public enum Dump {
     throw agent.giveUp(after: error, guestIsStopped: true)
   }
 
+  /// The disk's end, after its state has been handed on.
+  ///
+  /// - Returns: what to tell of it.
+  private static func finish(_ disk: consuming TransferDisk) -> [PlainText] {
+    var disk = disk
+    do throws(ToolError) {
+      try disk.wipe()
+      return []
+    } catch {
+      var text = PlainText()
+      text.append("the disk could not be made zeros again: ")
+      text.append(error.text)
+      return [text]
+    }
+  }
+
   private struct Taken: ~Copyable {
     let carried: CarriedState
     /// By the agent; it stays so unless something fails.
     let guestIsStopped: Bool
   }
 
-  /// The state, over the disk; that is gone then, and what was on a given one too.
+  /// The state, over the disk.
   private static func take<Agent: AgentPeer & ~Copyable>(
-    _ options: DumpOptions, over first: consuming TransferDisk, from agent: inout Agent,
+    _ options: DumpOptions, over disk: inout TransferDisk, from agent: inout Agent,
     _ signals: Int32?
   ) throws(ToolError) -> Taken {
-    var disk = first
     let carrying = options.transfer.carrying(.save)
     let wish: GuestWish
     do throws(ToolError) {
@@ -203,7 +221,8 @@ public enum Dump {
   ) throws(ToolError) -> CarriedState {
     do throws(ToolError) {
       let carried = try disk.fetch(carrying)
-      try disk.wipe()
+      // A process has closed it; a stubdomain may still write.
+      if !agent.hasWorkAtEnd { try disk.wipe() }
       return carried
     } catch {
       throw agent.giveUp(after: error, guestIsStopped: guestIsStopped)

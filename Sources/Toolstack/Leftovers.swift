@@ -35,7 +35,8 @@ enum Leftovers {
     return said + (try disks(domid, socket))
   }
 
-  private static func disks(_ domid: UInt32, _ socket: SystemPath) throws(ToolError) -> [PlainText] {
+  private static func disks(_ domid: UInt32, _ socket: SystemPath) throws(ToolError) -> [PlainText]
+  {
     var said: [PlainText] = []
     let place = SystemPath(word: "domain ", number: UInt64(domid))
     var xenstore = try XenstoreConnection.dom0(socket)

@@ -54,7 +54,8 @@ public enum Listing {
     let disks = try AttachedDisk.all(of: domid, &xenstore)
     return StubdomainSummary(
       domid: domid, name: plain(try XenDomains.name(of: domid, &xenstore)),
-      target: stubdomain.target, targetName: plain(try XenDomains.name(of: stubdomain.target, &xenstore)),
+      target: stubdomain.target,
+      targetName: plain(try XenDomains.name(of: stubdomain.target, &xenstore)),
       agent: plain(try XenDomains.agentHint(domid, &xenstore)), isBusy: isBusy,
       hasOrphanedOffer: hasOffer && !isBusy,
       disks: disks.map {
@@ -71,7 +72,8 @@ public enum Listing {
 
   /// A process' own name for itself, at most 15 bytes (proc(5)).
   private static func proxy(_ process: UInt32?) -> PlainText {
-    guard let process, let comm = FileManager.default.contents(atPath: "/proc/\(process)/comm") else {
+    guard let process, let comm = FileManager.default.contents(atPath: "/proc/\(process)/comm")
+    else {
       return PlainText()
     }
     return plain([UInt8](comm.prefix { $0 != 10 }))

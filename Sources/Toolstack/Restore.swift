@@ -70,7 +70,7 @@ public enum Restore {
     _ options: RestoreOptions, _ given: borrowing GivenState, over filled: consuming TransferDisk,
     with peer: consuming Agent, _ signals: Int32
   ) throws(ToolError) -> RestoreReport {
-    var disk = filled
+    let disk = filled
     var agent = peer
     let facts: DiskFacts
     do throws(ToolError) {
@@ -84,7 +84,23 @@ public enum Restore {
     guard case .answered(.loaded)? = machine.ending else {
       throw agent.giveUp(machine, EndingFacts(options.transfer, disk))
     }
+    // Not before the stubdomain has let go of it.
+    agent.idle()
+    do throws(ToolError) {
+      try finish(disk)
+    } catch {
+      _ = agent.end()
+      throw error
+    }
     let warnings = given.warnings + agent.end()
+    let state = facts.summary(of: .qemu)
+    return RestoreReport(
+      format: given.format, stateBytes: state?.rawBytes ?? 0, diskBytes: facts.diskBytes,
+      digest: state?.digest ?? .zero, metadata: given.metadata, warnings: warnings)
+  }
+
+  private static func finish(_ disk: consuming TransferDisk) throws(ToolError) {
+    var disk = disk
     do throws(ToolError) {
       try disk.wipe()
     } catch {
@@ -93,9 +109,5 @@ public enum Restore {
         $0.append(error.reason)
       }
     }
-    let state = facts.summary(of: .qemu)
-    return RestoreReport(
-      format: given.format, stateBytes: state?.rawBytes ?? 0, diskBytes: facts.diskBytes,
-      digest: state?.digest ?? .zero, metadata: given.metadata, warnings: warnings)
   }
 }

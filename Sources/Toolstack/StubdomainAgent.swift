@@ -116,7 +116,8 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
     if place.attached != nil { return }
     let request = DiskAttachment.Request(
       domid: stubdomain.domid, majorMinor: try disk.majorMinor(), isReadOnly: isReadOnly,
-      label: [UInt8](disk.path.bytes), owner: .command)
+      label: [UInt8](disk.path.bytes), owner: .command,
+      ordinal: disk.ordinal)
     let deadline = Deadline(
       timeoutMilliseconds: isReadOnly
         ? StubdomainAgent.bootMilliseconds : StubdomainAgent.attachMilliseconds)

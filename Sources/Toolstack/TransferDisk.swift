@@ -268,6 +268,14 @@ struct TransferDisk: ~Copyable {
     try attempt(path) { () throws(SystemError) in try device.status().majorMinor }
   }
 
+  /// Of a disk that goes to a stubdomain: how many there have been before it.
+  var ordinal: UInt64 {
+    switch claim {
+    case .some(let claim): claim.ordinal
+    case .none: 0
+    }
+  }
+
   /// A loop device, which the kernel takes away with its last user.
   var isLoopDevice: Bool {
     switch kept {

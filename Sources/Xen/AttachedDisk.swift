@@ -21,7 +21,8 @@ public struct AttachedDisk: Sendable {
     for number in names.compactMap(Decimal.number) {
       guard let device = VirtualDevice(number: number) else { continue }
       let nodes = VbdNodes(domid: domid, device: device)
-      guard let word = try XenDomains.value(&xenstore, nodes.owner), let owner = DiskOwner(word: word)
+      guard let word = try XenDomains.value(&xenstore, nodes.owner),
+        let owner = DiskOwner(word: word)
       else { continue }
       let physical = try XenDomains.value(&xenstore, nodes.backend("physical-device"))
       found.append(

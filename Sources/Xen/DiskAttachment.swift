@@ -8,6 +8,7 @@ public struct DiskAttachment: ~Copyable {
   private var xenstore: XenstoreConnection
   private let nodes: VbdNodes
   private var isThere = true
+  private var isWatching = false
 
   public var device: VirtualDevice { nodes.device }
 
@@ -22,16 +23,19 @@ public struct DiskAttachment: ~Copyable {
     /// Names the disk in tools.
     public let label: [UInt8]
     public let owner: DiskOwner
+    /// Another one than lately: which of the free names is taken.
+    public let ordinal: UInt64
 
     public init(
       domid: UInt32, majorMinor: (major: UInt32, minor: UInt32), isReadOnly: Bool, label: [UInt8],
-      owner: DiskOwner
+      owner: DiskOwner, ordinal: UInt64
     ) {
       self.domid = domid
       self.majorMinor = majorMinor
       self.isReadOnly = isReadOnly
       self.label = label
       self.owner = owner
+      self.ordinal = ordinal
     }
   }
 
@@ -88,7 +92,7 @@ public struct DiskAttachment: ~Copyable {
       try xenstore.change { xenstore, transaction throws(XenstoreError) in
         made = nil
         guard
-          let device = try freeDevice(request.domid, &xenstore, in: transaction)
+          let device = try freeDevice(request, &xenstore, in: transaction)
         else { return [] }
         let nodes = VbdNodes(domid: request.domid, device: device)
         made = nodes
@@ -102,9 +106,12 @@ public struct DiskAttachment: ~Copyable {
   }
 
   /// The same number twice would leave the first disk without an owner: blkback stays where it is.
+  /// The same soon after is not noticed by a Linux guest that is busy: when it looks, a device is
+  /// there as before, and the new one is never probed (xenbus_dev_changed; seen with 6.1).
   private static func freeDevice(
-    _ domid: UInt32, _ xenstore: inout XenstoreConnection, in transaction: UInt32
+    _ request: Request, _ xenstore: inout XenstoreConnection, in transaction: UInt32
   ) throws(XenstoreError) -> VirtualDevice? {
+    let domid = request.domid
     var taken: [[UInt8]] = []
     for place in [
       Node.domain(domid)("device")("vbd"), Node.backends(domid),
@@ -112,16 +119,17 @@ public struct DiskAttachment: ~Copyable {
     ] {
       taken += try VbdNodes.names(below: place, &xenstore, in: transaction)
     }
-    return VirtualDevice.candidates.first { !taken.contains(Decimal.bytes($0.number)) }
+    let all = VirtualDevice.candidates
+    let start = Int(request.ordinal % UInt64(all.count))
+    return (all[start...] + all[..<start]).first {
+      !taken.contains(Decimal.bytes($0.number))
+    }
   }
 
   private mutating func awaitConnection(
     until deadline: Deadline, _ signals: Int32?
   ) throws(XenError) {
     try watch()
-    try onXenstore { () throws(XenstoreError) in
-      try xenstore.watch(SystemPath(word: "@releaseDomain"), token: Self.domainToken)
-    }
     var last: UInt32 = 0
     while true {
       if let state = try state() {
@@ -131,9 +139,10 @@ public struct DiskAttachment: ~Copyable {
       switch try event(until: deadline, signals) {
       case .timedOut: throw .notConnected(state: last)
       case .interrupted: throw .interrupted
-      case .ready: break
+      case .state: break
+      case .someDomainEnded:
+        guard try XenDomains.exists(nodes.domid, &xenstore) else { throw .domainGone }
       }
-      guard try XenDomains.exists(nodes.domid, &xenstore) else { throw .domainGone }
     }
   }
 
@@ -142,19 +151,28 @@ public struct DiskAttachment: ~Copyable {
     try XenDomains.number(&xenstore, nodes.backendState)
   }
 
+  /// Once: they stay as long as the connection.
   private mutating func watch() throws(XenError) {
+    if isWatching { return }
+    isWatching = true
     try onXenstore { () throws(XenstoreError) in
       try xenstore.watch(nodes.backendState.path, token: Self.stateToken)
+      try xenstore.watch(SystemPath(word: "@releaseDomain"), token: Self.domainToken)
     }
+  }
+
+  private enum Event {
+    case timedOut, interrupted, state, someDomainEnded
   }
 
   /// Waits until one of the watches has fired.
   private mutating func event(
     until deadline: Deadline, _ signals: Int32?
-  ) throws(XenError) -> UnixSocket.Readiness {
+  ) throws(XenError) -> Event {
     while true {
       let tokens = try onXenstore { () throws(XenstoreError) in try xenstore.takeEvents() }
-      if !tokens.isEmpty { return .ready }
+      if tokens.contains(Self.domainToken) { return .someDomainEnded }
+      if !tokens.isEmpty { return .state }
       let readiness: UnixSocket.Readiness
       do throws(SystemError) {
         readiness = try UnixSocket.wait(
@@ -162,7 +180,11 @@ public struct DiskAttachment: ~Copyable {
       } catch {
         throw .system(error)
       }
-      if readiness != .ready { return readiness }
+      switch readiness {
+      case .ready: break
+      case .timedOut: return .timedOut
+      case .interrupted: return .interrupted
+      }
     }
   }
 
@@ -210,8 +232,12 @@ public struct DiskAttachment: ~Copyable {
     try watch()
     while true {
       guard let state = try state(), state != XenbusState.closed else { return true }
-      guard try event(until: deadline, nil) == .ready else { return false }
-      guard try XenDomains.exists(nodes.domid, &xenstore) else { return true }
+      switch try event(until: deadline, nil) {
+      case .timedOut, .interrupted: return false
+      case .state: break
+      case .someDomainEnded:
+        guard try XenDomains.exists(nodes.domid, &xenstore) else { return true }
+      }
     }
   }
 

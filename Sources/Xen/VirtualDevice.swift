@@ -12,7 +12,7 @@ public struct VirtualDevice: Equatable, Sendable {
   /// From here on the numbers are of the extended form (xen-vbd-interface(7)).
   private static let first: UInt32 = 16
 
-  /// The one to be tried first comes first.
+  /// All of them.
   public static let candidates = (first...last).reversed().map { VirtualDevice(disk: $0) }
 
   private init(disk: UInt32) { self.disk = disk }

@@ -173,7 +173,7 @@ async def twice(stubs: Stubdomains) -> str:
             after = await stubs.lab.stubsave("dump", *stubs.over(LYING, other), "-o", "-",
                                              "--timeout", "1")
     expect(after.code == 10, f"after the first was killed: {after}")
-    expect(not list(Path("/run").glob("stubsave-domain-*")), "a lock is left")
+    expect(not list(Path("/run/stubsave").glob("domain-*")), "a lock is left")
     return outcome.message
 
 

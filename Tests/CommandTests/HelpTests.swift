@@ -13,7 +13,10 @@ struct HelpTests {
   let bench: Workbench
   init() throws { bench = try Workbench() }
 
-  static let commands = ["dump", "restore", "allocate", "write", "read", "verify", "inspect"]
+  static let commands = [
+    "dump", "restore", "list", "gc", "allocate", "write", "read", "verify", "inspect", "attach",
+    "detach",
+  ]
 
   @Test func theProgramsHelp() async throws {
     let help = try await bench.stubsave("--help")

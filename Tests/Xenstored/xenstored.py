@@ -26,7 +26,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from client import INTRODUCE, MKDIR, SET_PERMS, Client
+from client import INTRODUCE, MKDIR, SET_PERMS, WRITE, Client
 
 HERE = Path(__file__).resolve().parent
 XENSTORED = "/usr/lib/xen-4.17/bin/xenstored"
@@ -35,6 +35,7 @@ RING = 1024  # bytes each way; the indices follow the two rings (xs_wire.h)
 REQ_CONS, REQ_PROD, RSP_CONS, RSP_PROD = 2048, 2052, 2056, 2060
 RESET_WATCHES = 21
 DEADLINE_SECONDS = 10
+GUESTS = 100  # domids of guests begin here
 
 
 class Domain:
@@ -173,6 +174,8 @@ async def run(domids: list[int], command: list[str], directory: Path) -> int:
             # As libxl makes them: the domain's own directory, in which it may make nothing.
             dom0.request(MKDIR, path)
             dom0.request(SET_PERMS, path, "n0", f"r{domain.domid}")
+            # That makes it a stubdomain; the guest is nowhere.
+            dom0.request(WRITE, f"{path}/target", value=b"%d" % (GUESTS + domain.domid))
             await asyncio.to_thread(dom0.request, INTRODUCE, str(domain.domid), "1", "1")
         child = await asyncio.create_subprocess_exec(
             *command, env={**os.environ, "STUBSAVE_XENSTORED": str(directory)})

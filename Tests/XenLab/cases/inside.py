@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import mmap
 import os
+import select
 import socket
 import struct
+import subprocess
 import sys
 import time
 
@@ -87,6 +91,13 @@ class Xenstore:
             data += os.read(self._device, count - len(data))
         return data
 
+    def has_changed(self) -> bool:
+        """Whether a watch has fired; does not wait."""
+        if not select.select([self._device], [], [], 0)[0]:
+            return False
+        self.wait()
+        return True
+
     def offered(self, verb: str) -> list[str]:
         """Wait until dom0 offers that; its words."""
         self.request(WATCH, OFFER, "0")
@@ -114,3 +125,130 @@ def device(name: str) -> int:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+
+
+def image(disk: int, state: bytes) -> bytes:
+    """What the agent would write to this disk, from its header on; whole blocks."""
+    capacity = os.lseek(disk, 0, os.SEEK_END)
+    header = mmap.mmap(-1, BLOCK)
+    os.preadv(disk, [header], 0)
+    with open("/tmp/image", "wb") as file:
+        file.write(header)
+        file.truncate(capacity)
+    subprocess.run(["stubsave-agent", "write", "/tmp/image"], check=True, input=state)
+    with open("/tmp/image", "rb") as file:
+        data = file.read().rstrip(b"\0")
+    return data + bytes(-len(data) % BLOCK)
+
+
+def put(disk: int, data: bytes, offset: int = 0) -> None:
+    """Whole blocks, past the page cache."""
+    buffer = mmap.mmap(-1, len(data))
+    buffer.write(data)
+    os.pwritev(disk, [buffer], offset)
+
+
+def state(letter: str, size: int = 200_000) -> bytes:
+    """One that can be told from others."""
+    return b"QEVM" + letter.encode() * size
+
+
+class Liar:
+    """Stands for an agent, up to its answer."""
+
+    def __init__(self) -> None:
+        self.xenstore, self._withdrawn = Xenstore(), False
+        words = self.xenstore.offered("take")
+        self.id = words[1]
+        self.answer("accepted")
+        self.disk = device(words[3])
+
+    def answer(self, words: str) -> None:
+        """Its word."""
+        self.xenstore.answer(self.id, words)
+
+    def is_withdrawn(self) -> bool:
+        """Whether dom0 wants it no more; asks only when something has changed."""
+        if not self._withdrawn and self.xenstore.has_changed():
+            self._withdrawn = self.id not in self.xenstore.request(READ, OFFER).decode()
+        return self._withdrawn
+
+    def commit(self, data: bytes) -> None:
+        """Write all of it, and say so."""
+        put(self.disk, data)
+        os.fsync(self.disk)
+        self.answer(f"committed {len(data)} paused")
+
+
+def lie(what: str) -> None:
+    """Do something to the disk that no agent does, and say committed."""
+    liar = Liar()
+    data = image(liar.disk, state("a"))
+    if what == "header":
+        liar.commit(bytes([data[0], data[1] ^ 1]) + data[2:])
+    elif what == "other header":
+        liar.commit(data[:64] + b"\1" + data[65:])
+    elif what == "incomplete":
+        liar.commit(data[:-BLOCK])
+    elif what == "nothing":
+        liar.commit(data[:BLOCK])
+    elif what == "flipped":
+        middle = len(data) // 2
+        liar.commit(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1:])
+    elif what == "good":
+        liar.commit(data)
+    elif what == "wait":
+        time.sleep(3600)
+    elif what.startswith("signatures "):
+        for piece in what.split()[1:]:
+            offset, text = piece.split(":")
+            place, wanted = int(offset), base64.b64decode(text)
+            block = mmap.mmap(-1, BLOCK)
+            os.preadv(liar.disk, [block], place - place % BLOCK)
+            block[place % BLOCK:place % BLOCK + len(wanted)] = wanted
+            os.pwritev(liar.disk, [block], place - place % BLOCK)
+        os.fsync(liar.disk)
+        os.close(liar.disk)
+        print("written", flush=True)
+        time.sleep(5)
+        liar.answer("failed 9 0 paused system")
+    else:
+        raise SystemExit(f"no such lie: {what}")
+    print("done")
+
+
+def flip(rounds: int) -> None:
+    """Commit one state, and at once begin to write another over it, with the same transfer id, to
+    and fro until the offer is withdrawn. (Who writes on when the disk goes may hang his own kernel:
+    Linux 6.1's del_gendisk then waits for a request that nobody answers any more.)"""
+    for count in range(rounds):
+        liar = Liar()
+        images = [image(liar.disk, state(letter)) for letter in "ab"]
+        buffers = list[mmap.mmap]()
+        for data in images:
+            buffers.append(mmap.mmap(-1, len(data)))
+            buffers[-1].write(data)
+        # A mixture has something of both: they differ in every block but the first.
+        assert len(images[0]) == len(images[1]) and images[0] != images[1]
+        liar.commit(images[0])
+        blocks = range(BLOCK, len(images[0]), BLOCK)
+        which = 1
+        while not liar.is_withdrawn():
+            for offset in blocks:
+                os.pwritev(liar.disk, [memoryview(buffers[which])[offset:offset + BLOCK]], offset)
+                if liar.is_withdrawn():
+                    break
+            which = 1 - which
+        os.close(liar.disk)
+    print("done")
+
+
+def fill_xenstore() -> None:
+    """Nodes until xenstored takes no more."""
+    xenstore, count = Xenstore(), 0
+    try:
+        while True:
+            xenstore.request(WRITE, f"data/fill/{count}", value=b"x")
+            count += 1
+    except OSError as error:
+        print(count, error)

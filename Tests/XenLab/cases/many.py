@@ -1,0 +1,97 @@
+"""Many transfers in a row, and at once: nothing grows."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from dom0 import PROGRAM, Score, expect, good, traces
+from guests import run
+from stubs import DEVICES, Stub
+from transfers import digest
+
+ROUNDS, AT_ONCE = 50, 8
+MOST_MEMORY_KIB = 512  # that xenstored may have grown by
+
+
+def figures() -> dict[str, int]:
+    """What would grow if something leaked: of xenstored, of dom0's kernel, of the files."""
+    pid = Path("/run/xenstored.pid").read_text().strip()
+    status = Path(f"/proc/{pid}/status").read_text()
+    return {
+        "xenstored's memory, KiB": int(status.split("VmRSS:")[1].split()[0]),
+        "xenstored's descriptors": len(list(Path(f"/proc/{pid}/fd").iterdir())),
+        "open files of all": int(Path("/proc/sys/fs/file-nr").read_text().split()[0]),
+        "loop devices": len(run("losetup", "-a").splitlines()),
+        "nodes": len(run("xenstore-ls", "-f").splitlines()),
+        "processes": len(list(Path("/proc").glob("[0-9]*"))),
+    }
+
+
+def in_a_row(first: Stub, second: Stub) -> str:
+    """A dump and a restore, again and again; the state stays the same."""
+    state = Path("/tmp/state")
+    first.start_qemu(DEVICES["e1000"])
+    inside = None
+    start, before = time.monotonic(), None
+    for count in range(ROUNDS):
+        state.unlink(missing_ok=True)
+        good("dump", first.name, "--pause", "--format", "raw", "-o", str(state))
+        found = digest(state.read_bytes())
+        expect(inside in (None, found), f"round {count}: {found}, before {inside}")
+        inside = found
+        second.start_qemu(DEVICES["e1000"], incoming=True)
+        good("restore", second.name, "-i", str(state))
+        if count == 1:
+            before = figures()
+    seconds = time.monotonic() - start
+    expect(second.saved() == inside, "saved again: another state")
+    after = figures()
+    for name, value in after.items():
+        most = MOST_MEMORY_KIB if "KiB" in name else 64 if "open files" in name else 2
+        expect(value <= before[name] + most, f"{name}: {before[name]}, then {value}")
+    return f"{ROUNDS} in {seconds:.0f} s; " + ", ".join(
+        f"{name} {before[name]} then {value}" for name, value in after.items())
+
+
+def at_once(first: Stub, second: Stub) -> str:
+    """From many stubdomains at the same time."""
+    others = [Stub(f"more{number}", first.target) for number in range(AT_ONCE - 2)]
+    for stub in others:
+        stub.wait_until_up()
+    stubs = [first, second, *others]
+    starters = [threading.Thread(target=stub.start_qemu, args=(DEVICES["e1000"],)) for stub in stubs]
+    for starter in starters:
+        starter.start()
+    for starter in starters:
+        starter.join()
+    run("xl", "pause", first.target.name)
+    run("xl", "pause", second.target.name)
+    before = traces()
+    start = time.monotonic()
+    dumps = [subprocess.Popen(
+        [PROGRAM, "dump", str(stub.domid), "--pause", "--keep-paused", "--format", "raw", "-o",
+         f"/tmp/state-{stub.domid}"], stderr=subprocess.PIPE) for stub in stubs]
+    ends = [(dump.communicate(timeout=120)[1].decode(), dump.returncode) for dump in dumps]
+    seconds = time.monotonic() - start
+    try:
+        expect(all(end == ("", 0) for end in ends), str(ends))
+        for stub in stubs:
+            file = Path(f"/tmp/state-{stub.domid}")
+            expect(digest(file.read_bytes()) == stub.saved(), f"{stub.name}: another state")
+            file.unlink()
+        expect(traces() == before, f"left behind: {traces()}\nbefore: {before}")
+    finally:
+        run("xl", "unpause", first.target.name)
+        run("xl", "unpause", second.target.name)
+        for stub in others:
+            stub.destroy()
+    return f"{AT_ONCE} in {seconds:.1f} s"
+
+
+def many(score: Score, first: Stub, second: Stub) -> None:
+    """All of them."""
+    score.case(f"{ROUNDS} in a row", lambda: in_a_row(first, second))
+    score.case(f"{AT_ONCE} at once", lambda: at_once(first, second))
