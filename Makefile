@@ -5,9 +5,10 @@ SWIFT ?= swift
 PYTHON ?= /usr/bin/python3
 
 # What the build needs, and what only the tests need.
-BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev
+BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev libxen-dev
 TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 qemu-system-xen \
-	strace e2fsprogs lz4 lvm2 fdisk mount xen-utils-4.17 libxen-dev
+	strace e2fsprogs lz4 lvm2 fdisk mount xen-utils-4.17 \
+	mmdebstrap cpio busybox-static kmod xz-utils
 PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
 # One static program: it runs where no Swift is installed, and starts in half the time, because
@@ -30,15 +31,19 @@ SWIFT_TEST = $(TEST_ENVIRONMENT) $(SWIFT) test --disable-xctest
 SKIP_ELSEWHERE = --skip OnXenstoredTests $(if $(SUDO),--skip AsRootTests)
 DEBUG = --scratch-path .build/coverage --enable-code-coverage
 prefix ?= /usr/local
+# udev does not look below /usr/local.
+udevrulesdir ?= /lib/udev/rules.d
 
 .PHONY: help deps build agent demo test test-debug test-release test-formats test-qemu \
-	test-hostile test-xenstore coverage bench sanitize lint fixtures install clean
+	test-hostile test-xenstore test-xen test-xen-full coverage bench sanitize lint fixtures install clean
 
 help:
 	@echo 'make demo      build, and carry a real QEMU state over a save disk'
 	@echo 'make test      all tests; at most 8 minutes from a clone'
 	@echo 'make coverage  the Swift tests once more, as a debug build, with coverage'
 	@echo 'make test-xenstore  the agent on a real xenstored, with a real QEMU'
+	@echo 'make test-xen  dump and restore on real Xen, under emulation; as root'
+	@echo 'make test-xen-full  the same with all rounds; hours'
 	@echo 'make bench     ratios against lz4 | dd and a plain QEMU; as root'
 	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
 	@echo 'make build     .build/release/stubsave, and the agent beside it'
@@ -121,6 +126,14 @@ test-xenstore: build
 	$(XENSTORED) $(PYTHON) Tests/Agent/serve.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Agent/overxen.py --stubsave .build/release/stubsave --agent $(AGENT)
 
+# Real Xen under emulation: Xen, dom0 and guests from Debian's packages, kept in .build/xenlab.
+XENLAB = $(SUDO) $(PYTHON) Tests/XenLab/run.py --stubsave .build/release/stubsave --agent $(AGENT)
+test-xen: build
+	$(XENLAB)
+
+test-xen-full: build
+	$(XENLAB) --full --timeout 20000
+
 # Hostile monitors, disks that must not be touched, and every system call failing once.
 test-hostile: build
 	$(SUDO) $(PYTHON) Tests/Hostile/hostile.py --stubsave .build/release/stubsave
@@ -149,6 +162,7 @@ fixtures: deps
 install: build
 	install -D -m 755 .build/release/stubsave $(DESTDIR)$(prefix)/bin/stubsave
 	install -D -m 755 $(AGENT) $(DESTDIR)$(prefix)/lib/stubsave/stubsave-agent
+	install -D -m 644 Sources/udev/59-stubsave.rules $(DESTDIR)$(udevrulesdir)/59-stubsave.rules
 
 clean:
 	rm -rf .build

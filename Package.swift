@@ -120,13 +120,16 @@ let package = Package(
       name: "RendezvousTests",
       dependencies: ["Rendezvous", "Xenstore", "SystemIO", "SaveDisk", "TestSupport"],
       swiftSettings: strict),
+    .testTarget(name: "XenTests", dependencies: ["Xen", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "QEMUStateTests",
       dependencies: ["QEMUState", "Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "ToolstackTests",
-      dependencies: ["Toolstack", "Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
+      dependencies: [
+        "Toolstack", "Transfer", "Xen", "Codecs", "SaveDisk", "SystemIO", "TestSupport",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "CommandTests", dependencies: ["stubsave", "stubsave-agent", "TestSupport"],

@@ -9,6 +9,9 @@ protocol AgentPeer: ~Copyable {
   /// How the agent knows a disk.
   borrowing func name(of disk: borrowing TransferDisk) -> DeviceName
 
+  /// What dom0 knows of the guest; nil where there is no dom0.
+  mutating func origin() throws(ToolError) -> Origin?
+
   /// Sees that the guest stands, or makes it stand, as far as that is not QEMU's.
   ///
   /// - Returns: what is to be wished of QEMU.

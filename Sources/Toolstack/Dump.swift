@@ -1,4 +1,5 @@
 import Codecs
+import Foundation
 import QEMUState
 import Rendezvous
 import SaveDisk
@@ -93,13 +94,22 @@ public enum Dump {
     var output = first
     var agent = peer
     var disk = disk
+    let origin: Origin?
+    do throws(ToolError) {
+      origin = try agent.origin()
+    } catch {
+      throw agent.giveUp(after: error, guestIsStopped: false)
+    }
     let taken = try take(options, over: &disk, from: &agent, number)
+    let metadata =
+      origin?.lines(with: taken.carried.metadata, at: Date()) ?? taken.carried.metadata
     if !taken.guestIsStopped { agent.letGo() }
     let hasWork = taken.guestIsStopped || agent.hasWorkAtEnd
     // From here on nothing has to be put right.
     if !hasWork { signals = nil }
     do throws(ToolError) {
-      try deliver(taken.carried, options, to: &output, heeding: hasWork ? number : nil)
+      try deliver(
+        taken.carried, metadata, options, to: &output, heeding: hasWork ? number : nil)
     } catch {
       throw hasWork ? agent.giveUp(after: error, guestIsStopped: taken.guestIsStopped) : error
     }
@@ -118,7 +128,7 @@ public enum Dump {
     }
     return DumpReport(
       stateBytes: taken.carried.state.bytes, diskBytes: taken.carried.diskBytes,
-      digest: taken.carried.digest, metadata: taken.carried.metadata, warnings: warnings)
+      digest: taken.carried.digest, metadata: metadata, warnings: warnings)
   }
 
   /// The agent that was to do it has died, and another has taken the state of a guest that stood.
@@ -234,13 +244,13 @@ public enum Dump {
   /// - Parameter signals: once a signal has come in there, nothing more is written; nil if signals
   ///   end the process by themselves.
   private static func deliver(
-    _ carried: borrowing CarriedState, _ options: DumpOptions, to output: inout Output,
-    heeding signals: Int32?
+    _ carried: borrowing CarriedState, _ metadata: [UInt8], _ options: DumpOptions,
+    to output: inout Output, heeding signals: Int32?
   ) throws(ToolError) {
     let path = options.output
     // Everything is there before the first byte goes out, in one file: what is written in place
     // cannot be taken back, and a state that lost its trailer would look like a bare one.
-    if options.format == .state { try appendTrailer(to: carried, options) }
+    if options.format == .state { try appendTrailer(to: carried, metadata, options) }
     let target = try output.descriptor()
     try attempt(path) { () throws(SystemError) in
       switch options.format {
@@ -256,7 +266,7 @@ public enum Dump {
 
   /// Behind the state, in the file that is private to this process.
   private static func appendTrailer(
-    to carried: borrowing CarriedState, _ options: DumpOptions
+    to carried: borrowing CarriedState, _ metadata: [UInt8], _ options: DumpOptions
   ) throws(ToolError) {
     let path = options.output
     let header = try attempt(path) { () throws(SystemError) in
@@ -270,7 +280,7 @@ public enum Dump {
     do throws(WriteError) {
       try StateFile.appendTrailer(
         to: file, stateBytes: carried.state.bytes, stateDigest: carried.digest,
-        metadata: carried.metadata, header: header)
+        metadata: metadata, header: header)
     } catch {
       throw ToolError(ExitStatus(error), path) { $0.append(error) }
     }

@@ -76,6 +76,7 @@ struct LocalAgent: AgentPeer, ~Copyable {
   }
 
   // A QEMU on this machine has its guest with it, and the agent opens the disk by itself.
+  mutating func origin() -> Origin? { nil }
   mutating func prepareGuest(_ wish: GuestWish) -> GuestWish { wish }
   mutating func resumeGuest() {}
   mutating func keepGuest() {}

@@ -12,6 +12,8 @@ public struct RestoreOptions: Sendable {
   public var input: SystemPath
   /// A state without a trailer is refused.
   public var requiresTrailer = false
+  /// A state of a QEMU with other devices is restored all the same.
+  public var isForced = false
 
   public init(_ transfer: TransferSettings, input: SystemPath) {
     self.transfer = transfer
@@ -49,26 +51,31 @@ public enum Restore {
     _ options: RestoreOptions, _ given: borrowing GivenState, _ signals: Int32
   ) throws(ToolError) -> RestoreReport {
     let carrying = options.transfer.carrying(.restore)
+    var warnings: [PlainText] = []
     switch options.transfer.place {
     case .process(let program, let monitor):
-      let disk = try TransferDisk.make(holding: given.file, metadata: given.metadata, carrying)
+      let disk = try TransferDisk.make(
+        holding: given.file, metadata: Origin.agents(given.metadata), carrying)
       let agent = try LocalAgent.start(program, monitor, disk, options.transfer)
-      return try run(options, given, over: disk, with: agent, signals)
+      return try run(options, given, over: disk, with: agent, [], signals)
     case .stubdomain(let place):
       var agent = try StubdomainAgent.find(place)
       let disk: TransferDisk
       do throws(ToolError) {
-        disk = try TransferDisk.make(holding: given.file, metadata: given.metadata, carrying)
+        warnings =
+          try agent.origin()?.check(given.metadata, options.input, isForced: options.isForced) ?? []
+        disk = try TransferDisk.make(
+          holding: given.file, metadata: Origin.agents(given.metadata), carrying)
       } catch {
         throw agent.giveUp(after: error, guestIsStopped: false)
       }
-      return try run(options, given, over: disk, with: agent, signals)
+      return try run(options, given, over: disk, with: agent, warnings, signals)
     }
   }
 
   private static func run<Agent: AgentPeer & ~Copyable>(
     _ options: RestoreOptions, _ given: borrowing GivenState, over filled: consuming TransferDisk,
-    with peer: consuming Agent, _ signals: Int32
+    with peer: consuming Agent, _ earlier: [PlainText], _ signals: Int32
   ) throws(ToolError) -> RestoreReport {
     let disk = filled
     var agent = peer
@@ -92,7 +99,7 @@ public enum Restore {
       _ = agent.end()
       throw error
     }
-    let warnings = given.warnings + agent.end()
+    let warnings = given.warnings + earlier + agent.end()
     let state = facts.summary(of: .qemu)
     return RestoreReport(
       format: given.format, stateBytes: state?.rawBytes ?? 0, diskBytes: facts.diskBytes,

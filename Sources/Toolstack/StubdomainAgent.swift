@@ -70,6 +70,16 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
 
   // MARK: The guest
 
+  mutating func origin() throws(ToolError) -> Origin? {
+    let target = stubdomain.target
+    var xenstore = try XenstoreConnection.dom0(place.xenstore)
+    return try onXen(place.name) { () throws(XenError) in
+      Origin(
+        uuid: try XenDomains.uuid(of: target, &xenstore),
+        arguments: try XenDomains.deviceArguments(ofGuest: target, &xenstore))
+    }
+  }
+
   /// Under Xen a guest stands only if its processors do: QEMU's own `stop` is about devices. When
   /// they do, QEMU may be stopped and let go on without anybody noticing.
   mutating func prepareGuest(_ wish: GuestWish) throws(ToolError) -> GuestWish {

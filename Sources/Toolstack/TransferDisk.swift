@@ -13,15 +13,15 @@ struct TransferDisk: ~Copyable {
   /// What the stubdomain's side writes to or reads from.
   let device: FileDescriptor
   /// dom0's own way to the bytes.
-  private let kept: FileDescriptor?
+  let kept: FileDescriptor?
   /// Holds the locks on what the user has named.
-  private let given: GivenDevice?
+  let given: GivenDevice?
   /// Says so to others, of a disk that goes to a stubdomain.
-  private var claim: DiskClaim?
+  var claim: DiskClaim?
   /// Behind a loop device of our own.
-  private let isOwn: Bool
+  let isOwn: Bool
   /// So much of a given device is made zeros at the end: nothing of a guest stays on it.
-  private var wipesDevice: Bool
+  var wipesDevice: Bool
 
   /// How a disk is to be made.
   struct Request {
@@ -103,7 +103,7 @@ struct TransferDisk: ~Copyable {
 
   /// - Parameter wipes: in any case of a disk that a stubdomain gets: what it leaves there nobody is
   ///   to look into.
-  private static func onDevice(
+  static func onDevice(
     _ first: consuming GivenDevice, _ header: DiskHeader, wipes: Bool, _ request: Request
   ) throws(ToolError) -> TransferDisk {
     let path = first.path
@@ -143,7 +143,7 @@ struct TransferDisk: ~Copyable {
   }
 
   /// - Parameter isOwn: of this command, and not of a file that the user has named.
-  private static func behindLoopDevice(
+  static func behindLoopDevice(
     _ file: consuming FileDescriptor, _ header: DiskHeader, _ bytes: UInt64, isOwn: Bool,
     _ request: Request
   ) throws(ToolError) -> TransferDisk {
@@ -182,48 +182,6 @@ struct TransferDisk: ~Copyable {
       $0.append(error)
       $0.append("; run as root, or name a disk with --disk")
     }
-  }
-
-  /// Any save disk that the user has named, for a stubdomain; dom0 writes nothing to it.
-  static func existing(_ path: SystemPath, maxSumBytes: UInt64) throws(ToolError) -> TransferDisk {
-    var request = Request(path: path, spoolDirectory: SystemPath(word: "/"))
-    request.place = .stubdomain
-    request.maxSumBytes = maxSumBytes
-    switch try DiskCommands.existing(path) {
-    case .blockDevice?:
-      let given = try GivenDevice(path)
-      let header = try anyHeader(on: given.descriptor, path)
-      var disk = try onDevice(given, header, wipes: false, request)
-      disk.wipesDevice = false
-      return disk
-    case .regular?:
-      let file = try DiskCommands.openFile(path)
-      let header = try anyHeader(on: file, path)
-      let bytes = try attempt(path) { () throws(SystemError) in try file.status().bytes }
-      return try behindLoopDevice(file, header, bytes, isOwn: false, request)
-    case nil: throw ToolError(.notFound, path) { $0.append("does not exist") }
-    default:
-      throw ToolError(.unsupported, path) { $0.append("neither a plain file nor a block device") }
-    }
-  }
-
-  private static func anyHeader(
-    on disk: borrowing FileDescriptor, _ path: SystemPath
-  ) throws(ToolError) -> DiskHeader {
-    switch EmptyDisk.probe(disk) {
-    case .empty(let parsed), .used(let parsed): return parsed.header
-    case .otherSize(let found, let capacity):
-      throw ToolError(.incomplete, path) {
-        $0.appendOtherSize(foundBytes: found, capacityBytes: capacity)
-      }
-    case .failed(let failure): throw ToolError(failure, path)
-    }
-  }
-
-  /// It stays what it is when this command ends, until `detach`.
-  consuming func keepAttached() {
-    wipesDevice = false
-    if let claim = claim.take() { claim.keep() }
   }
 
   /// The header of a disk that has been allocated for this direction and is still empty; nil, and

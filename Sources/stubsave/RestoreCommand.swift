@@ -23,6 +23,9 @@ struct RestoreCommand: ParsableCommand {
   @Flag(help: "Refuse a state without a trailer, which cannot be checked.")
   var requireTrailer = false
 
+  @Flag(help: "Restore a state of a QEMU with other devices all the same.")
+  var force = false
+
   @OptionGroup var transfer: TransferOptions
   @OptionGroup var report: OutputOptions
 
@@ -37,6 +40,7 @@ struct RestoreCommand: ParsableCommand {
       let source = input?.path ?? SystemPath(word: "-")
       var options = RestoreOptions(try transfer.settings(), input: source)
       options.requiresTrailer = requireTrailer
+      options.isForced = force
       let restored = try Restore.run(options)
       for warning in restored.warnings { Console.warn(source, warning) }
       if report.json { try Console.say(json: TransferJSON(source, restored)) }

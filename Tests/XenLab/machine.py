@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from images import Images, pack
 MACHINE_MIB, DOM0_MIB = 6144, 2048
 # `max` crashes dom0, and Xen does not start under KVM here.
 PROCESSOR = "qemu64,+svm,+npt"
+PROCESSORS = 2
 GUEST_ROOT, SMALL_ROOT = "guest-ramdisk", "small-ramdisk"
 SMALL_INIT = "#!/bin/busybox sh\nwhile :; do /bin/busybox sleep 1000; done\n"
 
@@ -48,19 +48,21 @@ class Machine:
         self._log = log
         self._words = [
             "qemu-system-x86_64", "-machine", "pc", "-accel", "tcg", "-cpu", PROCESSOR,
-            "-smp", os.environ.get("SMP", "1"), "-m", str(MACHINE_MIB), "-nodefaults", "-display", "none", "-no-reboot",
-            "-serial", f"file:{log}",
+            "-smp", str(PROCESSORS), "-m", str(MACHINE_MIB), "-nodefaults", "-display", "none",
+            "-no-reboot", "-serial", f"file:{log}",
             "-kernel", str(images.xen), "-append",
             f"console=com1 com1=115200,8n1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M "
-            f"dom0_max_vcpus={os.environ.get('SMP', '1')} noreboot=0",
+            f"dom0_max_vcpus={PROCESSORS} noreboot=0",
             "-initrd", f"{images.kernel} console=hvc0 quiet,{images.root}",
             "-fsdev", f"local,id=share,path={share},security_model=none",
+            # Of a PV dom0 the device must not take the addresses for the machine's.
             "-device", "virtio-9p-pci,disable-legacy=on,iommu_platform=on,fsdev=share,mount_tag=lab",
             "-device", "virtio-serial-pci,disable-legacy=on,iommu_platform=on", "-chardev", "stdio,id=results,signal=off",
             "-device", "virtserialport,chardev=results,name=results"]
 
     async def run(self, timeout_seconds: float) -> bool:
         """Whether it ended by itself, in time."""
+        # Whose standard input has ended counts as nobody to a virtio port.
         process = await asyncio.create_subprocess_exec(*self._words, stdin=subprocess.PIPE)
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -73,7 +75,7 @@ class Machine:
                 await process.wait()
 
     def exit_code(self) -> int | None:
-        """Of what dom0 has run; nil if it did not come to its end."""
+        """Of what dom0 has run; None if it did not come to its end."""
         for line in self._log.read_text(errors="replace").splitlines():
             if line.startswith("LAB: exit "):
                 return int(line.split()[2])

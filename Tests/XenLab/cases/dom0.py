@@ -6,7 +6,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -68,8 +68,10 @@ def traces() -> dict[str, str]:
            for name in ("stubsave", "device/vbd")
            if (found := run("xenstore-list", f"/local/domain/{domain}/{name}", must=False)
                ).find("could not list") < 0]
-    processes = [comm.read_text().strip() for comm in Path("/proc").glob("[0-9]*/comm")
-                 if comm.exists()]
+    processes = list[str]()
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):  # has ended meanwhile
+            processes.append(comm.read_text().strip())
     return {
         "vbd nodes": "\n".join(line for line in backends if "/vbd" in line),
         "domains' nodes": "\n".join(own),

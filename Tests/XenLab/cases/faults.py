@@ -103,10 +103,11 @@ def held_open(stub: Stub) -> str:
 def not_let_go(stub: Stub) -> str:
     """The stubdomain's kernel does not answer any more when it is to close the disk."""
     with lying(stub, "lie('good')"):
-        # Held up when it looks at the disk, that is after "committed".
+        # Held up when it copies the disk, that is after "committed": the first file in memory is
+        # the disk.
         dump = Dump(stub.name, "--pause", before=(
-            "strace", "-qq", "-o", "/dev/null", "-e", "trace=pread64",
-            "-e", "inject=pread64:delay_enter=3s:when=1"))
+            "strace", "-qq", "-o", "/dev/null", "-e", "trace=memfd_create",
+            "-e", "inject=memfd_create:delay_enter=3s:when=2"))
         until(dump, "commit", lambda: answered(stub, "committed"))
         run("xl", "pause", stub.name)
         outcome = dump.end(0)
@@ -281,8 +282,9 @@ def killed(stub: Stub, call: str, count: int) -> str:
     return collected.replace("\n", "; ")
 
 
-def faults(score: Score, first: Stub, second: Stub, rounds: int = 30, step: int = 10) -> None:
+def faults(score: Score, first: Stub, second: Stub, is_full: bool) -> None:
     """All of them."""
+    rounds, step = (1000, 1) if is_full else (30, 10)  # 2 to 3 s each
     first.start_qemu(DEVICES["e1000"])
     second.start_qemu(DEVICES["e1000"])
 

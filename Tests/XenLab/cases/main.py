@@ -25,7 +25,8 @@ RULES = "59-stubsave.rules"
 def main() -> int:
     """Exit code of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suites", nargs="*", default=list(SUITES), metavar="SUITE")
+    parser.add_argument("suites", nargs="*", metavar="SUITE")
+    parser.add_argument("--full", action="store_true", help="as many rounds as there are")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose names hold it")
     options = parser.parse_args()
     with open(PORT, "w", encoding="ascii", errors="backslashreplace") as port:
@@ -39,8 +40,8 @@ def main() -> int:
         for stub in first, second:
             stub.wait_until_up()
         score.say("two stubdomains and their guests are up")
-        for suite in options.suites:
-            SUITES[suite](score, first, second)
+        for suite in options.suites or SUITES:
+            SUITES[suite](score, first, second, options.full)
         score.say(f"{score.passed} passed, {score.failed} failed")
         return 1 if score.failed else 0
 

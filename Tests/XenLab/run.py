@@ -1,0 +1,91 @@
+#!/usr/bin/python3
+"""Real Xen, on any machine: boots Xen, dom0 and guests under emulation, from Debian's packages, and
+runs the cases in dom0. Nothing of it needs a person, hardware virtualisation or a Xen here.
+
+As root: cpio archives with device nodes, and a share that dom0 owns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shlex
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+from images import HERE, Images  # noqa: E402
+from machine import Machine, guest_ramdisk, small_ramdisk  # noqa: E402
+
+ROOT = HERE.parent.parent
+RULES = ROOT / "Sources/udev/59-stubsave.rules"
+LAST_LINES = 60
+
+
+def prepare(images: Images, share: Path, options: argparse.Namespace) -> None:
+    """What dom0 finds in its share."""
+    with tempfile.TemporaryDirectory(prefix="stubsave-xenlab-") as scratch:
+        guest_ramdisk(images, share, {
+            "init": HERE / "guest/init", "bin/inside.py": HERE / "cases/inside.py",
+            "bin/stubsave-agent": options.agent}, Path(scratch) / "guest")
+        small_ramdisk(share, Path(scratch) / "small")
+    shutil.copy(images.guest_kernel, share / "guest-vmlinuz")
+    shutil.copy(options.stubsave, share / "stubsave")
+    shutil.copy(RULES, share)
+    shutil.copytree(HERE / "cases", share / "cases")
+    words = ["python3", "/mnt/cases/main.py", *options.suites, "--only", options.only]
+    if options.full:
+        words.append("--full")
+    (share / "main").write_text(f"{shlex.join(words)} >/run/main.log 2>&1\n")
+
+
+def show(logs: Path) -> None:
+    """The last of each log, after a failure."""
+    for log in sorted(logs.rglob("*.log")):
+        lines = log.read_text(errors="replace").splitlines()
+        print(f"--- {log}, the last of {len(lines)} lines")
+        print("\n".join(line[:300] for line in lines[-LAST_LINES:]))
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Exit code of the program."""
+    images = Images(options.folder.resolve())
+    images.make()
+    logs = options.folder.resolve().with_name(options.folder.name + "-logs")
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="stubsave-xenlab-") as folder:
+        share = Path(folder)
+        prepare(images, share, options)
+        machine = Machine(images, share, logs / "serial.log")
+        is_over = await machine.run(options.timeout)
+        for log in [*share.glob("*.log"), *share.glob("xen/*.log")]:
+            shutil.copy(log, logs)
+    code = machine.exit_code()
+    if not is_over:
+        print(f"dom0 did not come to its end within {options.timeout:.0f} s")
+    if not is_over or code != 0:
+        show(logs)
+        return code or 1
+    return 0
+
+
+def main() -> int:
+    """Exit code of the program."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="transfers, faults, many")
+    parser.add_argument("--stubsave", type=Path, required=True, metavar="PROGRAM")
+    parser.add_argument("--agent", type=Path, required=True, metavar="PROGRAM")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".build/xenlab",
+                        help="where the images are kept")
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose names hold it")
+    parser.add_argument("--full", action="store_true", help="as many rounds as there are")
+    parser.add_argument("--timeout", type=float, default=1500, metavar="SECONDS")
+    return asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
