@@ -164,5 +164,7 @@ install: build
 	install -D -m 755 $(AGENT) $(DESTDIR)$(prefix)/lib/stubsave/stubsave-agent
 	install -D -m 644 Sources/udev/59-stubsave.rules $(DESTDIR)$(udevrulesdir)/59-stubsave.rules
 
+# Root's are those that the Xen lab has made.
 clean:
+	$(if $(wildcard .build/xenlab),$(SUDO) rm -rf .build/xenlab .build/xenlab-logs)
 	rm -rf .build

@@ -93,24 +93,35 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
     }
     if wish == .paused { throw ToolError.guestRuns(place.name) }
     try lock.note(paused: target)
+    do throws(XenError) {
+      try hypervisor.pause(domid: target)
+    } catch {
+      try? lock.note(paused: nil)
+      throw ToolError(error, guest)
+    }
     pausedGuest = target
-    try onXen(guest) { () throws(XenError) in try hypervisor.pause(domid: target) }
     return wish
   }
 
   mutating func resumeGuest() {
-    guard let guest = pausedGuest else { return }
+    if unpause() { return }
+    var text = PlainText()
+    text.append("the guest could not be let go on; `xl unpause` does")
+    said.append(text)
+  }
+
+  /// Whether no guest stands any more because of us. One that has ended does not.
+  private mutating func unpause() -> Bool {
+    guard let guest = pausedGuest else { return true }
     pausedGuest = nil
     do throws(XenError) {
       var hypervisor = try Hypervisor.open()
       try hypervisor.unpause(domid: guest)
-      try? lock.note(paused: nil)
     } catch {
-      var text = PlainText()
-      text.append("the guest could not be let go on (`xl unpause`): ")
-      text.append(error)
-      said.append(text)
+      if error != .noDomain { return false }
     }
+    try? lock.note(paused: nil)
+    return true
   }
 
   mutating func keepGuest() {
@@ -194,11 +205,11 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
   }
 
   mutating func giveUp(after error: ToolError, guestIsStopped: Bool) -> ToolError {
-    let staysStopped = guestIsStopped && !say(.cont)
-    resumeGuest()
+    let goesOn = !guestIsStopped || say(.cont)
+    let isUnpaused = unpause()
     offerer.end()
     detach()
-    return staysStopped ? ToolError(withGuestStopped: error) : error
+    return !goesOn || !isUnpaused ? ToolError(withGuestStopped: error) : error
   }
 
   mutating func end() -> [PlainText] {

@@ -23,7 +23,7 @@ enum XenstoreWire {
     static let watchEvent: UInt32 = 15
     static let error: UInt32 = 16
     static let isDomainIntroduced: UInt32 = 17
-    static let directoryPart: UInt32 = 20
+    static let directoryPart: UInt32 = 22
   }
 
   struct Header: Equatable {

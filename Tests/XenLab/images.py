@@ -94,7 +94,7 @@ class Images:
         if name.startswith("linux-image"):
             depends = run("apt-cache", "depends", "--important", name).splitlines()
             name = next(line.split()[1] for line in depends if "Depends:" in line)
-        run("apt-get", "download", "-qq", name, cwd=self._packages)
+        run("apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", name, cwd=self._packages)
         place = self._packages / name
         run("dpkg-deb", "-x", next(self._packages.glob(f"{name}_*.deb")), place)
         for version in place.glob("lib/modules/*"):

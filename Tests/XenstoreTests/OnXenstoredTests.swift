@@ -183,11 +183,55 @@ struct XenstoreOnXenstoredTests {
     try dom0.remove(try Xenstored.path("\(Self.domain)/t"))
   }
 
+  @Test func `changes are made whole, also when somebody comes between`() throws {
+    var dom0 = try Xenstored.connect("dom0")
+    let (home, value) = (
+      try Xenstored.path("\(Self.domain)/c"), try Xenstored.path("\(Self.domain)/c/value")
+    )
+    try dom0.write(value, [1])
+    var attempts = 0
+    try dom0.change { dom0, transaction throws(XenstoreError) in
+      attempts += 1
+      let found = try dom0.read(value, in: transaction)
+      // Not in the transaction: somebody else, the first time.
+      if attempts == 1 { try dom0.write(value, [5]) }
+      return [.write(value, [found[0] + 1]), .remove(home.child("gone"))]
+    }
+    let found = try dom0.read(value)
+    #expect(found == [6] && attempts == 2)
+
+    #expect(throws: XenstoreError.permission) {
+      var stubdomain = try Xenstored.connect("\(Xenstored.stubdomain)")
+      try stubdomain.change { _, _ in [.makeDirectory(home.child("mine")), .write(value, [7])] }
+    }
+    let unchanged = try dom0.directory(home)
+    #expect(unchanged == [bytes("value")])
+    try dom0.remove(home)
+  }
+
+  @Test func `a directory of more than one message`() throws {
+    var dom0 = try Xenstored.connect("dom0")
+    let home = try Xenstored.path("\(Self.domain)/many")
+    let names = (0..<500).map { "a-name-that-is-not-so-short-\($0)" }
+    try dom0.change { _, _ in names.map { .makeDirectory(home.child($0)) } }
+    let found = try dom0.directory(home)
+    #expect(found.map { String(decoding: $0, as: UTF8.self) }.sorted() == names.sorted())
+    try dom0.remove(home)
+    #expect(throws: XenstoreError.notFound) { _ = try dom0.directory(home) }
+  }
+
   @Test func `silence has a deadline`() throws {
     // A server that takes connections and says nothing.
     let pair = try SocketPair()
     var silent = XenstoreConnection.over(pair.client)
     silent.deadline = Deadline(timeoutMilliseconds: 30)
     #expect(throws: XenstoreError.deadline) { _ = try silent.read(try Xenstored.path("/x")) }
+  }
+}
+
+extension SystemPath {
+  fileprivate func child(_ name: String) -> SystemPath {
+    guard let path = appending([UInt8](name.utf8)) else { preconditionFailure() }
+    return path
   }
 }
