@@ -18,12 +18,10 @@ public struct DiskClaim: ~Copyable {
 
   /// - Parameters:
   ///   - maxSumBytes: for all disks together, this one too.
+  ///   - turn: one at a time: else two could each find room for one, or the same free device.
   static func make(
-    _ device: FileStatus, bytes: UInt64, maxSumBytes: UInt64
+    _ device: FileStatus, bytes: UInt64, maxSumBytes: UInt64, _ turn: borrowing DiskTurn
   ) throws(ToolError) -> DiskClaim {
-    try RuntimeDirectory.make()
-    // One at a time: else two could each find room for one.
-    let turn = try DiskClaim.turn()
     let taken = DiskClaim.takenBytes(except: device)
     let (sum, overflow) = taken.addingReportingOverflow(bytes)
     guard !overflow && sum <= maxSumBytes else {
@@ -41,27 +39,12 @@ public struct DiskClaim: ~Copyable {
     var text = PlainText()
     text.append(bytes)
     try file.say(text)
-    return DiskClaim(file: file, ordinal: try DiskClaim.count(turn))
+    return DiskClaim(file: file, ordinal: try turn.count())
   }
 
   private init(file: consuming OwnedFile, ordinal: UInt64) {
     self.file = file
     self.ordinal = ordinal
-  }
-
-  /// Counts one more, in the file that says whose turn it is.
-  private static func count(_ turn: borrowing FileDescriptor) throws(ToolError) -> UInt64 {
-    let path = RuntimeDirectory.path
-    return try attempt(path) { () throws(SystemError) in
-      let bytes = try turn.bytes(count: min(try turn.status().bytes, 20))
-      let ordinal = UInt64(String(decoding: bytes, as: UTF8.self)) ?? 0
-      var text = PlainText()
-      text.append(ordinal &+ 1)
-      try turn.truncate(to: 0)
-      try turn.rewind()
-      try unsafe turn.writeAll(text.bytes.span.bytes)
-      return ordinal
-    }
   }
 
   /// The claim outlives this command: somebody else ends it.
@@ -101,19 +84,6 @@ public struct DiskClaim: ~Copyable {
     name.append("disk-")
     name.append(escaping: majorMinor.utf8)
     return RuntimeDirectory.entry(name)
-  }
-
-  private static let turnMilliseconds: UInt64 = 5_000
-
-  private static func turn() throws(ToolError) -> FileDescriptor {
-    var name = PlainText()
-    name.append("turn")
-    let path = RuntimeDirectory.entry(name)
-    return try attempt(path) { () throws(SystemError) in
-      let file = try FileDescriptor.open(path, .lockFile)
-      try file.lockExclusively(until: Deadline(timeoutMilliseconds: turnMilliseconds))
-      return file
-    }
   }
 
   /// Of all the others. A claim on a loop device that the kernel has taken away is what a command

@@ -112,7 +112,8 @@ struct TransferDisk: ~Copyable {
     if request.place == .stubdomain {
       let status = try attempt(path) { () throws(SystemError) in try given.descriptor.status() }
       claim = try DiskClaim.make(
-        status, bytes: header.capacityBytes, maxSumBytes: request.maxSumBytes)
+        status, bytes: header.capacityBytes, maxSumBytes: request.maxSumBytes,
+        try DiskTurn.take())
       // blkback wants it for itself.
       given = try given.shared()
     }
@@ -147,15 +148,28 @@ struct TransferDisk: ~Copyable {
     _ file: consuming FileDescriptor, _ header: DiskHeader, _ bytes: UInt64, isOwn: Bool,
     _ request: Request
   ) throws(ToolError) -> TransferDisk {
+    guard request.place == .stubdomain else {
+      return try behindLoopDevice(file, header, isOwn: isOwn) { _ in nil }
+    }
+    // Until the device is taken: else another command could find the same one free.
+    let turn = try DiskTurn.take()
+    return try behindLoopDevice(file, header, isOwn: isOwn) { status throws(ToolError) in
+      // Before the kernel announces the device: udevd is to find it there.
+      try DiskClaim.make(status, bytes: bytes, maxSumBytes: request.maxSumBytes, turn)
+    }
+  }
+
+  private static func behindLoopDevice(
+    _ file: consuming FileDescriptor, _ header: DiskHeader, isOwn: Bool,
+    _ claiming: (FileStatus) throws(ToolError) -> DiskClaim?
+  ) throws(ToolError) -> TransferDisk {
     var claim: DiskClaim?
     var refusal: ToolError?
     let loop: LoopDevice
     do throws(SystemError) {
       loop = try LoopDevice(backing: file) { status in
-        guard request.place == .stubdomain else { return true }
         do throws(ToolError) {
-          // Before the kernel announces the device: udevd is to find it there.
-          claim = try DiskClaim.make(status, bytes: bytes, maxSumBytes: request.maxSumBytes)
+          claim = try claiming(status)
           return true
         } catch {
           refusal = error

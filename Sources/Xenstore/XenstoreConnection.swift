@@ -38,10 +38,20 @@ public struct XenstoreConnection: ~Copyable {
   public static func connect(
     to path: SystemPath, deadline: Deadline
   ) throws(XenstoreError) -> XenstoreConnection {
-    do throws(SystemError) {
-      return XenstoreConnection(try UnixSocket(connectingTo: path).release(), deadline)
-    } catch {
-      throw .cannotConnect(error)
+    while true {
+      do throws(SystemError) {
+        return XenstoreConnection(try UnixSocket(connectingTo: path).release(), deadline)
+      } catch {
+        // xenstored lets one wait to be taken, and others come back (listen(2); there is no event).
+        guard error.errno == Errno.wouldBlock && !deadline.hasPassed else {
+          throw .cannotConnect(error)
+        }
+      }
+      do throws(SystemError) {
+        try MonotonicClock.pause(milliseconds: 2)
+      } catch {
+        throw .system(error)
+      }
     }
   }
 

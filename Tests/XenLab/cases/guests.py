@@ -11,7 +11,7 @@ from pathlib import Path
 
 SHARE = Path("/mnt")
 LOCAL = Path("/run/lab")  # the share is slow
-BOOT_SECONDS, COMMAND_SECONDS = 120, 60
+BOOT_SECONDS, COMMAND_SECONDS = 300, 180  # on a machine that others use too
 CONFIG = """name="{name}"
 type="pv"
 kernel="/run/lab/guest-vmlinuz"
@@ -121,6 +121,24 @@ class Guest:
         if must and match[1] != b"0":
             raise RuntimeError(f"{self.name}: {line}: exit {match[1].decode()}: {output}")
         return output
+
+    def until_said(self, text: bytes) -> None:
+        """Wait for what a line that was started prints."""
+        self._until(re.escape(text), COMMAND_SECONDS)
+        self._text = b""
+
+    def read_raw(self, line: str, count: int, timeout: float = 300) -> bytes:
+        """Bytes that a line prints, as they are; so many."""
+        self._text, deadline = b"", time.monotonic() + timeout
+        pieces, got = list[bytes](), 0
+        self.start(line)
+        while got < count:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._console], [], [], left)[0]:
+                raise TimeoutError(f"{self.name}: {got} of {count} bytes")
+            pieces.append(os.read(self._console, 65536))
+            got += len(pieces[-1])
+        return b"".join(pieces)[:count]
 
     def destroy(self) -> None:
         """As xl does."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 
+from compare import compare  # noqa: E402
 from dom0 import Score  # noqa: E402
 from faults import faults  # noqa: E402
 from guests import Target, fetch, run  # noqa: E402
@@ -18,7 +19,7 @@ from stubs import Stub  # noqa: E402
 from transfers import transfers  # noqa: E402
 
 PORT = "/dev/virtio-ports/results"
-SUITES = {"transfers": transfers, "faults": faults, "many": many}
+SUITES = {"transfers": transfers, "faults": faults, "many": many, "compare": compare}
 RULES = "59-stubsave.rules"
 
 

@@ -49,6 +49,14 @@ class Stub(Guest):
         self.sh("n=0; until xenstore-read data/stubsave >/dev/null 2>&1; do "
                 "sleep 0.1; n=$((n+1)); [ $n -lt 300 ] || { cat /tmp/agent.log; exit 1; }; done")
 
+    def start_lie(self, what: str) -> None:
+        """Something in place of the agent; what it prints is in /tmp/lie.log."""
+        self.start("rm -f /tmp/lie.log; "
+                   f'python3 -B -c "import sys; sys.path.append(\'/bin\'); import inside; '
+                   f'inside.{what}" >/tmp/lie.log 2>&1 &')
+        self.sh("n=0; until grep -q listening /tmp/lie.log; do "
+                "sleep 0.1; n=$((n+1)); [ $n -lt 300 ] || { cat /tmp/lie.log; exit 1; }; done")
+
     def stop(self) -> None:
         """QEMU and agent."""
         self.sh("killall -9 stubsave-agent xen-qemu-system-i386; rm -f /tmp/qmp*; true",

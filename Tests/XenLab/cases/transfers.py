@@ -81,7 +81,7 @@ def tell_arguments(target: Target, line: str) -> None:
     vm = node(f"/local/domain/{target.domid}/vm")
     run("xenstore-rm", f"{vm}/image/dm-argv", must=False)
     for number, word in enumerate(line.split()):
-        run("xenstore-write", f"{vm}/image/dm-argv/{number:03}", word)
+        run("xenstore-write", "--", f"{vm}/image/dm-argv/{number:03}", word)
 
 
 def naming(stub: Stub) -> str:
@@ -163,14 +163,14 @@ def given_device(stub: Stub, size: int) -> str:
     return said
 
 
-def transfers(score: Score, first: Stub, second: Stub, is_full: bool) -> None:
+def transfers(score: Score, first: Stub, second: Stub, _is_full: bool) -> None:
     """All of them."""
     for name, devices in DEVICES.items():
         score.clean(f"there and back: {name}", lambda devices=devices: there_and_back(first, second, devices))
     score.clean("pausing", lambda: pausing(first))
     score.clean("other devices", lambda: of_other_devices(first, second))
     score.clean("naming", lambda: naming(first))
-    for size in SIZES if is_full else SIZES[:4]:
+    for size in SIZES:
         score.clean(f"{size} bytes over a file", lambda size=size: file_disk(first, size))
     for size in SIZES[1:4]:
         score.clean(f"{size} bytes over a block device", lambda size=size: given_device(first, size))
