@@ -23,6 +23,8 @@ public enum Collecting {
         throw error
       }
       said += try Leftovers.clear(domid, lock, socket)
+      // That may have taken its time.
+      xenstore.deadline = Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds)
       said += try rendezvous(domid, &xenstore)
     }
     return said + (try claims(&xenstore))

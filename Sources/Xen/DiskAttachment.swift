@@ -141,6 +141,7 @@ public struct DiskAttachment: ~Copyable {
       case .interrupted: throw .interrupted
       case .state: break
       case .someDomainEnded:
+        wind()
         guard try XenDomains.exists(nodes.domid, &xenstore) else { throw .domainGone }
       }
     }
@@ -148,7 +149,8 @@ public struct DiskAttachment: ~Copyable {
 
   /// The back end's own, which only dom0's kernel and we write; nil if it is gone.
   private mutating func state() throws(XenError) -> UInt32? {
-    try XenDomains.number(&xenstore, nodes.backendState)
+    wind()
+    return try XenDomains.number(&xenstore, nodes.backendState)
   }
 
   /// Once: they stay as long as the connection.
@@ -203,7 +205,6 @@ public struct DiskAttachment: ~Copyable {
   /// the device still held open (measured).
   public mutating func detach(until deadline: Deadline) -> Ending {
     guard isThere else { return .closed }
-    xenstore.deadline = Deadline(timeoutMilliseconds: Self.requestMilliseconds)
     let isClosed = (try? close(until: deadline)) ?? false
     remove()
     return isClosed ? .closed : .forced
@@ -211,12 +212,18 @@ public struct DiskAttachment: ~Copyable {
 
   private static let requestMilliseconds: UInt64 = 10_000
 
+  /// The time for the next requests begins: a wait between them is longer than they may take.
+  private mutating func wind() {
+    xenstore.deadline = Deadline(timeoutMilliseconds: Self.requestMilliseconds)
+  }
+
   /// The first half of `detach`: asks, and waits for nothing.
   public mutating func beginDetach() { _ = try? askToClose() }
 
   /// Nil if there is nobody who could still hold it, or it is closed already.
   private mutating func askToClose() throws(XenError) -> UInt32? {
     let nodes = self.nodes
+    wind()
     guard try XenDomains.exists(nodes.domid, &xenstore) else { return nil }
     guard let state = try state(), state != XenbusState.closed else { return nil }
     if state < XenbusState.closing {
@@ -236,6 +243,7 @@ public struct DiskAttachment: ~Copyable {
       case .timedOut, .interrupted: return false
       case .state: break
       case .someDomainEnded:
+        wind()
         guard try XenDomains.exists(nodes.domid, &xenstore) else { return true }
       }
     }
@@ -244,7 +252,7 @@ public struct DiskAttachment: ~Copyable {
   /// Whatever the domain does: dom0's blkback lets go of the device with its nodes.
   private mutating func remove() {
     isThere = false
-    xenstore.deadline = Deadline(timeoutMilliseconds: Self.requestMilliseconds)
+    wind()
     let nodes = self.nodes
     // What cannot be removed now is left to `gc`.
     try? xenstore.change { xenstore, transaction throws(XenstoreError) in
