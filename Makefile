@@ -42,7 +42,7 @@ help:
 	@echo 'make test      all tests; at most 8 minutes from a clone'
 	@echo 'make coverage  the Swift tests once more, as a debug build, with coverage'
 	@echo 'make test-xenstore  the agent on a real xenstored, with a real QEMU'
-	@echo 'make test-xen  dump and restore on real Xen, under emulation; as root'
+	@echo 'make test-xen  dump and restore on real Xen, under emulation; as root; SUITES=compare for a part'
 	@echo 'make test-xen-full  the same with all rounds; hours'
 	@echo 'make bench     ratios against lz4 | dd and a plain QEMU; as root'
 	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
@@ -128,8 +128,9 @@ test-xenstore: build
 
 # Real Xen under emulation: Xen, dom0 and guests from Debian's packages, kept in .build/xenlab.
 XENLAB = $(SUDO) $(PYTHON) Tests/XenLab/run.py --stubsave .build/release/stubsave --agent $(AGENT)
+# SUITES="transfers compare" and the like for some of it.
 test-xen: build
-	$(XENLAB)
+	$(XENLAB) $(SUITES) --timeout 2700
 
 test-xen-full: build
 	$(XENLAB) --full --timeout 20000

@@ -62,7 +62,7 @@ async def run(options: argparse.Namespace) -> int:
         prepare(images, share, options)
         machine = Machine(images, share, logs / "serial.log")
         is_over = await machine.run(options.timeout)
-        for log in [*share.glob("*.log"), *share.glob("xen/*.log")]:
+        for log in [*share.glob("*.log"), *share.glob("xen/*.log"), *share.glob("*.md")]:
             shutil.copy(log, logs)
     code = machine.exit_code()
     if not is_over:
@@ -76,7 +76,7 @@ async def run(options: argparse.Namespace) -> int:
 def main() -> int:
     """Exit code of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help="transfers, faults, many")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="transfers, faults, many, compare; all without one")
     parser.add_argument("--stubsave", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--agent", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--folder", type=Path, default=ROOT / ".build/xenlab",

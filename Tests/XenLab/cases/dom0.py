@@ -14,6 +14,7 @@ from guests import run
 
 PROGRAM = "/run/lab/stubsave"
 RUNTIME = Path("/run/stubsave")
+SECOND_TRIES = 2  # in a whole run, each of them said
 SETTLE_SECONDS = 5  # for dom0's kernel to let go of what nobody uses any more
 
 
@@ -100,6 +101,7 @@ class Score:
 
     def __init__(self, port: TextIO, only: str = "") -> None:
         self.passed = self.failed = 0
+        self._again = SECOND_TRIES
         self._port, self._only = port, only
 
     def say(self, text: str) -> None:
@@ -119,13 +121,22 @@ class Score:
         """Run one, if it is wanted."""
         if self._only not in name:
             return
+        while (failure := self._tried(name, body)) and self._again > 0:
+            # The product has deadlines of seconds; a machine that others starve may miss one.
+            self._again -= 1
+            self.say(f"again  {name}, after: {failure}")
+        if failure:
+            self.failed += 1
+            self.say(f"FAILED {name}: {failure}")
+
+    def _tried(self, name: str, body: Callable[[], str | None]) -> str | None:
+        """Why it failed."""
         start = time.monotonic()
         try:
             said = body()
         except Exception as error:  # noqa: BLE001
-            self.failed += 1
-            self.say(f"FAILED {name} ({time.monotonic() - start:.1f} s): {error}")
             traceback.print_exc(limit=-3)
-        else:
-            self.passed += 1
-            self.say(f"ok     {name} ({time.monotonic() - start:.1f} s)" + (f": {said}" if said else ""))
+            return f"{error or type(error).__name__} ({time.monotonic() - start:.1f} s)"
+        self.passed += 1
+        self.say(f"ok     {name} ({time.monotonic() - start:.1f} s)" + (f": {said}" if said else ""))
+        return None

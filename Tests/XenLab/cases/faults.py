@@ -3,72 +3,16 @@ the documented exit code, leaves nothing in dom0, and a good dump follows."""
 
 from __future__ import annotations
 
-import base64
-import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-from dom0 import PROGRAM, Outcome, Score, Wrong, expect, good, nothing_left, refused, stubsave, traces
+from dom0 import PROGRAM, Score, Wrong, expect, good, nothing_left, refused, stubsave, traces
+from dumps import DEADLINE_SECONDS, STATE, Dump, answered, attached, lying, until
 from guests import Target, node, run
+from signatures import signatures
 from stubs import DEVICES, Stub
 
-STATE = Path("/tmp/state")
-DEADLINE_SECONDS = 180
-
-
-class Dump:
-    """One that is under way."""
-
-    def __init__(self, *words: str, before: tuple[str, ...] = ()) -> None:
-        self._start = time.monotonic()
-        self.process = subprocess.Popen(
-            [*before, PROGRAM, "dump", *words, "--force", "-o", str(STATE)], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-    def end(self, *codes: int) -> Outcome:
-        """Its end, which must be one of these."""
-        output, message = self.process.communicate(timeout=DEADLINE_SECONDS)
-        outcome = Outcome(self.process.returncode, output, message.decode().strip(),
-                          time.monotonic() - self._start)
-        expect(outcome.code in codes, f"{outcome}; wanted: {codes}")
-        return outcome
-
-
-def until(dump: Dump, what: str, found: Callable[[], object]) -> None:
-    """Wait until a function gives something, while a dump is under way."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not found():
-        if dump.process.poll() is not None:
-            raise Wrong(f"no {what}, but {dump.end(*range(256))}")
-        expect(time.monotonic() < deadline, f"no {what} in time")
-        time.sleep(0.02)
-
-
-def attached(stub: Stub) -> bool:
-    """Whether its kernel has connected to a disk."""
-    listed = run("xenstore-ls", "-f", f"/local/domain/0/backend/vbd/{stub.domid}", must=False)
-    return '/state = "4"' in listed
-
-
-def answered(stub: Stub, word: str) -> bool:
-    """Whether it has said so."""
-    return word in (node(f"/local/domain/{stub.domid}/stubsave/answer") or "")
-
-
-@contextmanager
-def lying(stub: Stub, what: str) -> Iterator[None]:
-    """No agent, but something that lies; afterwards the agent again."""
-    stub.sh("killall -9 stubsave-agent", must=False)
-    stub.start_lie(what)
-    try:
-        yield
-    finally:
-        stub.sh("killall -9 python3", must=False)
-        stub.start_agent()
+SLOW_SECONDS = 15  # a dump waits 10 for a stubdomain to connect, a restore 30
 
 
 def lie(stub: Stub, what: str, *codes: int) -> str:
@@ -125,6 +69,28 @@ def never_connects(stub: Stub) -> str:
     return f"{outcome.seconds:.1f} s: {outcome.message}"
 
 
+def boots_slowly(first: Stub, second: Stub) -> str:
+    """A stubdomain that takes longer to connect than a dump would wait gets its state all the same."""
+    STATE.unlink(missing_ok=True)
+    good("dump", first.name, "--pause", "-o", str(STATE))
+    inside = first.saved()
+    second.start_qemu(DEVICES["e1000"], incoming=True)
+    run("xl", "pause", second.name)
+    try:
+        with subprocess.Popen([PROGRAM, "restore", second.name, "-i", str(STATE)]) as restore:
+            try:
+                code = restore.wait(SLOW_SECONDS)
+                raise Wrong(f"the stubdomain stands, and yet: exit {code}")
+            except subprocess.TimeoutExpired:
+                run("xl", "unpause", second.name)
+            code = restore.wait(DEADLINE_SECONDS)
+    finally:
+        run("xl", "unpause", second.name, must=False)
+    expect(code == 0, f"restore: exit {code}")
+    expect(second.saved() == inside, "another state")
+    return f"connected after {SLOW_SECONDS} s"
+
+
 def busy(stub: Stub) -> str:
     """A second command for the same stubdomain, while the first lasts."""
     with lying(stub, "lie('wait')"):
@@ -158,7 +124,7 @@ def destroy_during(stub: Stub, when: str, codes: tuple[int, ...]) -> str:
     if when == "connecting":
         run("xl", "pause", stub.name)
     else:
-        stub.start_lie(f"lie('{'good' if when == 'committed' else 'wait'}')")
+        stub.start_inside(f"lie('{'good' if when == 'committed' else 'wait'}')")
     dump = Dump(stub.name, "--pause", "--timeout", "30")
     if when == "connecting":
         until(dump, "back end", lambda: node(
@@ -200,69 +166,6 @@ def rewritten(stub: Stub, rounds: int) -> str:
     return str(seen)
 
 
-# So much of a device has all that tools look for at its start.
-SIGNED_BYTES = 128 << 10
-
-
-def signatures() -> dict[str, str]:
-    """What mkfs.ext4, pvcreate and mdadm leave on a device of 4 MiB, as `lie` takes it."""
-    made = dict[str, str]()
-    for name, command in (
-            ("ext4", "mkfs.ext4 -q -L stolen {0}"),
-            ("LVM", "pvcreate -qq -y --config 'devices{{use_devicesfile=0}}' {0} >/dev/null"),
-            ("md", "mdadm --create /dev/md9 --metadata=1.2 --level=1 --force --run --quiet "
-                   "--raid-devices=1 {0} >/dev/null 2>&1; udevadm settle; mdadm --stop /dev/md9 >/dev/null 2>&1")):
-        file = Path("/tmp/signed")
-        with file.open("wb") as backing:
-            backing.truncate(4 << 20)
-        device = run("losetup", "-f", "--show", str(file)).strip()
-        run("sh", "-c", command.format(device))
-        run("losetup", "-d", device)
-        data = file.read_bytes()[:SIGNED_BYTES]
-        pieces = [f"{at}:{base64.b64encode(data[at:at + 512]).decode()}"
-                  for at in range(0, len(data), 512) if any(data[at:at + 512])]
-        found = run("blkid", "-p", str(file), must=False)
-        expect("TYPE" in found, f"{name}: blkid does not know it: {found}")
-        made[name] = " ".join(pieces[:12])
-        file.unlink()
-    return made
-
-
-def links() -> set[str]:
-    """What udev has found on any device. A number of its own has an empty one too."""
-    run("udevadm", "settle")
-    found = run("sh", "-c", "find /dev/disk /dev/mapper /dev/md* -type l 2>/dev/null; true")
-    return {link for link in found.splitlines() if "by-diskseq" not in link}
-
-
-def seen_of(name: str) -> str:
-    """What udev has found on this one, and the links that lead to it."""
-    run("udevadm", "settle")
-    return run("sh", "-c", f"find -L /dev/disk /dev/mapper -samefile /dev/{name} 2>/dev/null; "
-               f"udevadm info --query=property --name={name} | grep -E '^(ID_FS_|LVM|MD_)'; true")
-
-
-def unseen(stub: Stub, name: str, pieces: str) -> str:
-    """The stubdomain puts something on the disk that dom0's tools would look into."""
-    before = links()
-    with lying(stub, f"lie('signatures {pieces}')"):
-        dump = Dump(stub.name, "--pause")
-        until(dump, "disk", lambda: attached(stub))
-        until(dump, "signature", lambda: "written" in stub.sh("cat /tmp/lie.log"))
-        disk = next(Path("/run/stubsave").glob("disk-*")).name.removeprefix("disk-")
-        sysfs = Path(f"/sys/dev/block/{disk}").resolve()
-        for action in "change", "add":
-            run("udevadm", "trigger", f"--action={action}", str(sysfs))
-        found = seen_of(sysfs.name)
-        known = run("blkid", "-p", f"/dev/{sysfs.name}", must=False)
-        dump.end(9)
-    expect("TYPE" in known, f"there is nothing to be seen: {known!r}")
-    expect(found == "", f"{name} was seen: {found}")
-    expect(not links() - before, f"{name} was seen afterwards: {links() - before}")
-    expect("active" not in Path("/proc/mdstat").read_text(), "an array was assembled")
-    return known.strip()[:80]
-
-
 def killed(stub: Stub, call: str, count: int) -> str:
     """The command is killed at that system call; `gc` takes away what it has left."""
     done = subprocess.run(
@@ -299,12 +202,11 @@ def faults(score: Score, first: Stub, second: Stub, is_full: bool) -> None:
     score.clean("held open", lambda: held_open(first))
     score.clean("does not let go", lambda: not_let_go(first))
     score.clean("never connects", lambda: never_connects(first))
+    score.clean("boots slowly", lambda: boots_slowly(first, second))
     score.clean("busy", lambda: busy(first))
     score.clean("quota", lambda: quota(first))
     score.clean("good again", then_good)
-    for name, pieces in signatures().items():
-        score.clean(f"signature: {name}",
-                    lambda name=name, pieces=pieces: unseen(first, name, pieces))
+    signatures(score, first)
     for when, *codes in (("connecting", 9), ("writing", 9), ("committed", 0, 9)):
         score.case(f"destroyed while {when}",
                    lambda when=when, codes=codes: destroyed(second.target, when, *codes))

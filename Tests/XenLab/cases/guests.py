@@ -49,11 +49,11 @@ def fetch(*names: str) -> None:
             (LOCAL / name).chmod(0o755)
 
 
-def create(name: str, ramdisk: str, memory: int) -> int:
-    """A PV guest; its domid."""
+def create(name: str, ramdisk: str, memory: int, lines: str = "") -> int:
+    """A PV guest, with more lines in its configuration; its domid."""
     fetch("guest-vmlinuz", ramdisk)
     config = LOCAL / f"{name}.cfg"
-    config.write_text(CONFIG.format(name=name, memory=memory, ramdisk=ramdisk))
+    config.write_text(CONFIG.format(name=name, memory=memory, ramdisk=ramdisk) + lines)
     run("xl", "create", str(config))
     return int(run("xl", "domid", name))
 
@@ -76,9 +76,10 @@ class Target:
 class Guest:
     """One, whose console is a shell without prompt and echo."""
 
-    def __init__(self, name: str, target: Target | None = None, memory: int = 256) -> None:
+    def __init__(self, name: str, target: Target | None = None, memory: int = 256,
+                 lines: str = "") -> None:
         self.name, self._count, self._text = name, 0, b""
-        self.domid = create(name, "guest-ramdisk", memory)
+        self.domid = create(name, "guest-ramdisk", memory, lines)
         self._open_console()
         if target:
             # What libxl writes for a stubdomain.

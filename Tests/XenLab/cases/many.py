@@ -35,25 +35,27 @@ def in_a_row(first: Stub, second: Stub, rounds: int) -> str:
     state = Path("/tmp/state")
     first.start_qemu(DEVICES["e1000"])
     inside = None
-    start, before = time.monotonic(), None
+    start, before, seconds = time.monotonic(), None, [0.0, 0.0]
     for count in range(rounds):
         state.unlink(missing_ok=True)
-        good("dump", first.name, "--pause", "--format", "raw", "-o", str(state))
+        seconds[0] += good("dump", first.name, "--pause", "--format", "raw", "-o",
+                           str(state)).seconds
         found = digest(state.read_bytes())
         expect(inside in (None, found), f"round {count}: {found}, before {inside}")
         inside = found
         second.start_qemu(DEVICES["e1000"], incoming=True)
-        good("restore", second.name, "-i", str(state))
+        seconds[1] += good("restore", second.name, "-i", str(state)).seconds
         if count == 1:
             before = figures()
-    seconds = time.monotonic() - start
+    whole = time.monotonic() - start
     expect(second.saved() == inside, "saved again: another state")
     after = figures()
     for name, value in after.items():
         most = MOST_MEMORY_KIB if "KiB" in name else 64 if "open files" in name else 2
         expect(value <= before[name] + most, f"{name}: {before[name]}, then {value}")
-    return f"{rounds} in {seconds:.0f} s; " + ", ".join(
-        f"{name} {before[name]} then {value}" for name, value in after.items())
+    return (f"{rounds} in {whole:.0f} s, of which dumps {seconds[0]:.0f} s, restores {seconds[1]:.0f} s; "
+            + ", ".join(
+        f"{name} {before[name]} then {value}" for name, value in after.items()))
 
 
 def at_once(first: Stub, second: Stub) -> str:

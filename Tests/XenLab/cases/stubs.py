@@ -23,8 +23,8 @@ DEVICES = {
 class Stub(Guest):
     """One, and the guest whose QEMU it has."""
 
-    def __init__(self, name: str, target: Target) -> None:
-        super().__init__(name, target)
+    def __init__(self, name: str, target: Target, lines: str = "") -> None:
+        super().__init__(name, target, lines=lines)
         self.target = target
         run("xenstore-write", f"/local/domain/{target.domid}/image/device-model-domid",
             str(self.domid))
@@ -37,8 +37,8 @@ class Stub(Guest):
         self.sh(f"{QEMU} {MACHINE} {devices} "
                 f"{'-incoming defer ' if incoming else ''}"
                 f"-qmp unix:{QMP},server=on,wait=off -qmp unix:{SECOND_QMP},server=on,wait=off "
-                ">/tmp/qemu.log 2>&1 &")
-        self.inside(f"inside.status('{SECOND_QMP}')")
+                # In the foreground until its monitors answer.
+                "-daemonize >/tmp/qemu.log 2>&1 || { cat /tmp/qemu.log; false; }")
         self.start_agent()
 
     def start_agent(self) -> None:
@@ -49,13 +49,13 @@ class Stub(Guest):
         self.sh("n=0; until xenstore-read data/stubsave >/dev/null 2>&1; do "
                 "sleep 0.1; n=$((n+1)); [ $n -lt 300 ] || { cat /tmp/agent.log; exit 1; }; done")
 
-    def start_lie(self, what: str) -> None:
-        """Something in place of the agent; what it prints is in /tmp/lie.log."""
-        self.start("rm -f /tmp/lie.log; "
+    def start_inside(self, what: str) -> None:
+        """Something of inside.py, beside the shell; what it prints is in /tmp/inside.log."""
+        self.start("rm -f /tmp/inside.log; "
                    f'python3 -B -c "import sys; sys.path.append(\'/bin\'); import inside; '
-                   f'inside.{what}" >/tmp/lie.log 2>&1 &')
-        self.sh("n=0; until grep -q listening /tmp/lie.log; do "
-                "sleep 0.1; n=$((n+1)); [ $n -lt 300 ] || { cat /tmp/lie.log; exit 1; }; done")
+                   f'inside.{what}" >/tmp/inside.log 2>&1 &')
+        self.sh("n=0; until grep -q listening /tmp/inside.log; do "
+                "sleep 0.1; n=$((n+1)); [ $n -lt 300 ] || { cat /tmp/inside.log; exit 1; }; done")
 
     def stop(self) -> None:
         """QEMU and agent."""
