@@ -70,12 +70,16 @@ extension DiskCommands {
     if hasWriter == true {
       throw ToolError(.busy, path) { $0.append("another program has it open for writing") }
     }
-    let disk = try attempt(path) { () throws(SystemError) in
-      try FileDescriptor.open(path, .readWrite)
-    }
+    let disk = try openAttachedFile(path)
     // What it is counts from when nobody else can change it.
     try lock(disk, path)
     return disk
+  }
+
+  /// One that a stubdomain has already: the loop device writes it, and keeps the lock that `attach`
+  /// took, since a lock belongs to the open file. The domain's lock keeps other commands away.
+  static func openAttachedFile(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
+    try attempt(path) { () throws(SystemError) in try FileDescriptor.open(path, .readWrite) }
   }
 
   /// - Parameter timeoutMilliseconds: how long somebody else's lock is waited for.

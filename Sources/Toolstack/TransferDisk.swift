@@ -126,7 +126,9 @@ struct TransferDisk: ~Copyable {
   private static func inFile(
     _ path: SystemPath, _ request: Request
   ) throws(ToolError) -> TransferDisk {
-    let file = try DiskCommands.openFile(path)
+    let file =
+      request.place == .attachedStubdomain
+      ? try DiskCommands.openAttachedFile(path) : try DiskCommands.openFile(path)
     let (allocated, reason) = try allocatedHeader(on: file, path, request)
     guard let allocated else {
       throw ToolError(.wouldDestroy, path) {

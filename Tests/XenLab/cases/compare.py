@@ -20,7 +20,7 @@ from guests import Guest, Target, node, run
 from stubs import DEVICES, SECOND_QMP, Stub
 from transfers import digest
 
-ROUNDS = 5
+ROUNDS, MOST_SECONDS = 5, 60
 STATE, DISK = Path("/tmp/state"), "/tmp/disk"
 LARGE = 16 << 20
 TABLE = Path("/mnt/consoles.md")
@@ -88,7 +88,7 @@ def until_there(*words: str) -> tuple[float, int]:
     STATE.unlink(missing_ok=True)
     start = time.monotonic()
     with subprocess.Popen([PROGRAM, "dump", *words, "--format", "raw", "-o", str(STATE)]) as dump:
-        while not STATE.exists() and time.monotonic() < start + 60:
+        while not STATE.exists() and time.monotonic() < start + MOST_SECONDS:
             time.sleep(0.005)  # the consoles' files are looked at as often
         took = time.monotonic() - start
         _, status, usage = os.wait4(dump.pid, 0)

@@ -163,6 +163,45 @@ def given_device(stub: Stub, size: int) -> str:
     return said
 
 
+def attached_before(stub: Stub, disk: str) -> str:
+    """A disk that its user has attached, and takes away again."""
+    stub.start_qemu(DEVICES["e1000"])
+    good("allocate", disk)
+    name = good("attach", stub.name, disk).output.decode().strip()
+    refused(5, "dump", stub.name, "--disk", disk, "--pause", "-o", "-")
+    STATE.unlink(missing_ok=True)
+    dumped = good("dump", stub.name, "--disk", disk, "--attached", name, "--pause", "--keep-paused",
+                  "--format", "raw", "-o", str(STATE))
+    good("detach", stub.name, name)
+    expect(digest(STATE.read_bytes()) == stub.saved(), "another state")
+    good("verify", disk)
+    run("xl", "unpause", stub.target.name)
+    return f"dump {dumped.seconds:.2f} s"
+
+
+def attached_file(stub: Stub) -> str:
+    """The disk in a plain file."""
+    disk = Path("/tmp/disk")
+    disk.unlink(missing_ok=True)
+    try:
+        return attached_before(stub, str(disk))
+    finally:
+        disk.unlink()
+
+
+def attached_device(stub: Stub) -> str:
+    """The disk a block device."""
+    backing = Path("/tmp/backing")
+    with backing.open("wb") as file:
+        file.truncate(8 << 20)
+    device = run("losetup", "-f", "--show", str(backing)).strip()
+    try:
+        return attached_before(stub, device)
+    finally:
+        run("losetup", "-d", device)
+        backing.unlink()
+
+
 def transfers(score: Score, first: Stub, second: Stub, _is_full: bool) -> None:
     """All of them."""
     for name, devices in DEVICES.items():
@@ -174,3 +213,5 @@ def transfers(score: Score, first: Stub, second: Stub, _is_full: bool) -> None:
         score.clean(f"{size} bytes over a file", lambda size=size: file_disk(first, size))
     for size in SIZES[1:4]:
         score.clean(f"{size} bytes over a block device", lambda size=size: given_device(first, size))
+    score.clean("a file attached before", lambda: attached_file(first))
+    score.clean("a block device attached before", lambda: attached_device(first))
