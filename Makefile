@@ -35,7 +35,7 @@ prefix ?= /usr/local
 udevrulesdir ?= /lib/udev/rules.d
 
 .PHONY: help deps build agent demo test test-debug test-release test-formats test-qemu \
-	test-hostile test-xenstore test-xen test-xen-full coverage bench sanitize lint fixtures install clean
+	test-hostile test-xenstore test-xen test-xen-full compare coverage bench sanitize lint fixtures install clean
 
 help:
 	@echo 'make demo      build, and carry a real QEMU state over a save disk'
@@ -44,6 +44,7 @@ help:
 	@echo 'make test-xenstore  the agent on a real xenstored, with a real QEMU'
 	@echo 'make test-xen  dump and restore on real Xen, under emulation; as root; SUITES=compare for a part'
 	@echo 'make test-xen-full  the same with all rounds; hours'
+	@echo 'make compare   against the consoles, on real Xen; puts the table into the README; as root'
 	@echo 'make bench     ratios against lz4 | dd and a plain QEMU; as root'
 	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
 	@echo 'make build     .build/release/stubsave, and the agent beside it'
@@ -131,6 +132,11 @@ XENLAB = $(SUDO) $(PYTHON) Tests/XenLab/run.py --stubsave .build/release/stubsav
 # SUITES="transfers compare" and the like for some of it.
 test-xen: build
 	$(XENLAB) $(SUITES) --timeout 2700
+
+# The comparison with the consoles, and its table in the README.
+compare: build
+	$(XENLAB) compare --timeout 2700
+	$(PYTHON) Tests/XenLab/table.py .build/xenlab-logs/consoles.md README.md
 
 test-xen-full: build
 	$(XENLAB) --full --timeout 20000

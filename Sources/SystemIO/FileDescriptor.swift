@@ -142,9 +142,7 @@ extension FileDescriptor {
     /// Writes into something that exists and is no regular file, such as a FIFO.
     case writeExisting
     /// A block device past the page cache: every transfer in whole sectors, from and to memory
-    /// that is aligned.
-    case readWriteDirect
-    /// The same, while nobody has it mounted or in another exclusive use (EBUSY).
+    /// that is aligned. While nobody has it mounted or in another exclusive use (EBUSY).
     case readWriteDirectExclusive
     /// A block device past the page cache, for reading.
     case readDirect
@@ -160,7 +158,6 @@ extension FileDescriptor {
     case .createNew: flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW
     case .lockFile: flags = O_RDWR | O_CREAT | O_NOFOLLOW
     case .writeExisting: flags = O_WRONLY
-    case .readWriteDirect: flags = O_RDWR | stubsave_O_DIRECT
     case .readWriteDirectExclusive: flags = O_RDWR | O_EXCL | stubsave_O_DIRECT
     case .readWriteNonBlocking: flags = O_RDWR | O_NONBLOCK
     case .readDirect: flags = O_RDONLY | stubsave_O_DIRECT

@@ -7,7 +7,7 @@ import Xenstore
 
 /// `attach` and `detach`: a disk that stays with a stubdomain until its user takes it away.
 public enum Attaching {
-  private static let connectMilliseconds: UInt64 = 10_000
+  private static let connectMilliseconds: UInt64 = 20_000
 
   /// Attaches a save disk, of either direction, empty or not.
   ///
@@ -24,7 +24,7 @@ public enum Attaching {
       try XenDomains.stubdomain(place.reference, &xenstore)
     }
     _ = try DomainLock(domid: stubdomain.domid)
-    let disk = try TransferDisk.existing(path, maxSumBytes: place.maxSumBytes)
+    let disk = try TransferDisk.existing(path, for: place)
     let request = DiskAttachment.Request(
       domid: stubdomain.domid, majorMinor: try disk.majorMinor(),
       isReadOnly: isReadOnly || disk.header.direction == .restore,

@@ -22,11 +22,15 @@ struct GivenDevice: ~Copyable {
   static let lockTimeoutMilliseconds: UInt64 = 1000
 
   /// Opens it, and keeps others out by O_EXCL and locks. Of those who have it open and use neither
-  /// nothing is known.
+  /// only guests are known, by xenstore.
   ///
-  /// - Parameter isShared: a stubdomain has it already, through blkback, which holds it exclusively.
-  init(_ path: SystemPath, isShared: Bool = false) throws(ToolError) {
-    let device = try GivenDevice.open(path, isShared: isShared)
+  /// - Parameters:
+  ///   - isAttached: a stubdomain has it, as its user has said.
+  ///   - xenstore: where dom0's xenstored listens, if this is dom0.
+  init(
+    _ path: SystemPath, isAttached: Bool = false, xenstore: SystemPath = StubdomainPlace.xenstored
+  ) throws(ToolError) {
+    let device = try GivenDevice.open(path)
     let facts = try attempt(path) { () throws(SystemError) in try device.blockDevice() }
     if facts.isReadOnly {
       throw ToolError(.permission, path) { $0.append("the device is read-only") }
@@ -40,34 +44,18 @@ struct GivenDevice: ~Copyable {
     }
     try DiskCommands.lock(
       device, path, timeoutMilliseconds: GivenDevice.lockTimeoutMilliseconds)
+    if !isAttached { try GuestDevices.refuse(device, path, xenstore) }
     self.path = path
     bytes = facts.bytes
     descriptor = device
   }
 
-  private static func open(
-    _ path: SystemPath, isShared: Bool
-  ) throws(ToolError) -> FileDescriptor {
+  private static func open(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
     do throws(SystemError) {
-      return try FileDescriptor.open(
-        path, isShared ? .readWriteDirect : .readWriteDirectExclusive)
+      return try FileDescriptor.open(path, .readWriteDirectExclusive)
     } catch {
       throw refusal(error, path)
     }
-  }
-
-  /// The same device, no longer for us alone: blkback opens it exclusively. For a moment nobody has
-  /// it; who takes it then keeps blkback out, and is not overwritten.
-  consuming func shared() throws(ToolError) -> GivenDevice {
-    let path = self.path
-    let before = try attempt(path) { () throws(SystemError) in try descriptor.status() }
-    _ = consume self
-    let device = try GivenDevice(path, isShared: true)
-    let after = try attempt(path) { () throws(SystemError) in try device.descriptor.status() }
-    guard before.majorMinor == after.majorMinor else {
-      throw ToolError(.busy, path) { $0.append("has become another device meanwhile") }
-    }
-    return device
   }
 
   private static func refusal(_ error: SystemError, _ path: SystemPath) -> ToolError {

@@ -22,8 +22,8 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
   private static let silenceMilliseconds: UInt64 = 5_000
   /// The same of a stubdomain that may still boot: libxl's own limit.
   private static let bootMilliseconds: UInt64 = 30_000
-  /// For its kernel to connect to a disk.
-  private static let attachMilliseconds: UInt64 = 10_000
+  /// For its kernel to connect to a disk. Takes a fraction of a second; eight at once, emulated, ten.
+  private static let attachMilliseconds: UInt64 = 20_000
   /// For its kernel to let go of one.
   private static let detachMilliseconds: UInt64 = 10_000
   /// For dom0's to take away a loop device that nobody uses any more.

@@ -4,13 +4,16 @@ import Transfer
 
 extension TransferDisk {
   /// Any save disk that the user has named, for a stubdomain; dom0 writes nothing to it.
-  static func existing(_ path: SystemPath, maxSumBytes: UInt64) throws(ToolError) -> TransferDisk {
+  static func existing(
+    _ path: SystemPath, for place: StubdomainPlace
+  ) throws(ToolError) -> TransferDisk {
     var request = Request(path: path, spoolDirectory: SystemPath(word: "/"))
     request.place = .stubdomain
-    request.maxSumBytes = maxSumBytes
+    request.maxSumBytes = place.maxSumBytes
+    request.xenstore = place.xenstore
     switch try DiskCommands.existing(path) {
     case .blockDevice?:
-      let given = try GivenDevice(path)
+      let given = try GivenDevice(path, xenstore: request.xenstore)
       let header = try anyHeader(on: given.descriptor, path)
       var disk = try onDevice(given, header, wipes: false, request)
       disk.wipesDevice = false

@@ -32,6 +32,8 @@ struct TransferDisk: ~Copyable {
     var place = Place.process
     /// Of all disks of this machine together.
     var maxSumBytes = DiskClaim.defaultMaxSumBytes
+    /// Where dom0's xenstored listens, if this is dom0.
+    var xenstore = StubdomainPlace.xenstored
     /// Of a disk of our own, or on an unused device; nil is what suits most states.
     var neededBytes: UInt64?
     /// For a disk of our own that is too large for memory.
@@ -83,7 +85,7 @@ struct TransferDisk: ~Copyable {
     _ path: SystemPath, _ request: Request
   ) throws(ToolError) -> TransferDisk {
     let isAttached = request.place == .attachedStubdomain
-    let given = try GivenDevice(path, isShared: isAttached)
+    let given = try GivenDevice(path, isAttached: isAttached, xenstore: request.xenstore)
     let (allocated, _) = try allocatedHeader(on: given.descriptor, path, request)
     if let allocated {
       return try onDevice(given, allocated, wipes: false, request)
@@ -104,18 +106,15 @@ struct TransferDisk: ~Copyable {
   /// - Parameter wipes: in any case of a disk that a stubdomain gets: what it leaves there nobody is
   ///   to look into.
   static func onDevice(
-    _ first: consuming GivenDevice, _ header: DiskHeader, wipes: Bool, _ request: Request
+    _ given: consuming GivenDevice, _ header: DiskHeader, wipes: Bool, _ request: Request
   ) throws(ToolError) -> TransferDisk {
-    let path = first.path
+    let path = given.path
     var claim: DiskClaim?
-    var given = first
     if request.place == .stubdomain {
       let status = try attempt(path) { () throws(SystemError) in try given.descriptor.status() }
       claim = try DiskClaim.make(
         status, bytes: header.capacityBytes, maxSumBytes: request.maxSumBytes,
         try DiskTurn.take())
-      // blkback wants it for itself.
-      given = try given.shared()
     }
     return TransferDisk(
       path: path, header: header, device: FileDescriptor(borrowing: given.descriptor.number),

@@ -26,9 +26,12 @@ public struct StubdomainPlace: Sendable {
   /// The disk's name there, if somebody else has attached it; nil attaches it.
   public var attached: DeviceName?
   /// dom0's xenstored.
-  public var xenstore = SystemPath(word: "/run/xenstored/socket")
+  public var xenstore = xenstored
   /// Of the save disks of this machine together, in bytes.
   public var maxSumBytes = DiskClaim.defaultMaxSumBytes
+
+  /// Where dom0's xenstored listens, unless it has been told otherwise.
+  public static let xenstored = SystemPath(word: "/run/xenstored/socket")
 
   public init(_ reference: DomainReference) { self.reference = reference }
 
@@ -68,6 +71,7 @@ public struct TransferSettings: Sendable {
     if case .stubdomain(let place) = place {
       request.place = place.attached == nil ? .stubdomain : .attachedStubdomain
       request.maxSumBytes = place.maxSumBytes
+      request.xenstore = place.xenstore
     }
     var options = CarryOptions(request: request, setting: setting, maxStateBytes: maxStateBytes)
     options.request.options.maxRawBytes = options.limits.maxStateBytes

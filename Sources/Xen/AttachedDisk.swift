@@ -14,11 +14,8 @@ public struct AttachedDisk: Sendable {
   public static func all(
     of domid: UInt32, _ xenstore: inout XenstoreConnection
   ) throws(XenError) -> [AttachedDisk] {
-    let names = try onXenstore { () throws(XenstoreError) in
-      try VbdNodes.names(below: Node.backends(domid), &xenstore)
-    }
     var found: [AttachedDisk] = []
-    for number in names.compactMap(Decimal.number) {
+    for number in try numbers(below: Node.backends(domid), &xenstore) {
       guard let device = VirtualDevice(number: number) else { continue }
       let nodes = VbdNodes(domid: domid, device: device)
       guard let word = try XenDomains.value(&xenstore, nodes.owner),
@@ -34,14 +31,34 @@ public struct AttachedDisk: Sendable {
 
   /// Of all domains, also of those that have ended.
   public static func all(_ xenstore: inout XenstoreConnection) throws(XenError) -> [AttachedDisk] {
-    let names = try onXenstore { () throws(XenstoreError) in
-      try VbdNodes.names(below: Node.backends, &xenstore)
-    }
     var found: [AttachedDisk] = []
-    for domid in names.compactMap(Decimal.number).sorted() {
+    for domid in try numbers(below: Node.backends, &xenstore).sorted() {
       found += try all(of: domid, &xenstore)
     }
     return found
+  }
+
+  /// The domain that has a block device of dom0's, whoever has attached it; nil if none has that
+  /// lives.
+  public static func holder(
+    of device: (major: UInt32, minor: UInt32), _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> UInt32? {
+    for domid in try numbers(below: Node.backends, &xenstore) {
+      let disks = Node.backends(domid)
+      for number in try numbers(below: disks, &xenstore) {
+        let physical = try XenDomains.value(&xenstore, disks(number)("physical-device"))
+        guard let physical, let found = majorMinor(physical), found == device else { continue }
+        if try XenDomains.exists(domid, &xenstore) { return domid }
+      }
+    }
+    return nil
+  }
+
+  private static func numbers(
+    below node: Node, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> [UInt32] {
+    try onXenstore { () throws(XenstoreError) in try VbdNodes.names(below: node, &xenstore) }
+      .compactMap(Decimal.number)
   }
 
   /// "7:1f", in hexadecimal.

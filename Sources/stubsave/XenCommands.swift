@@ -11,7 +11,7 @@ struct XenstoreOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The socket of dom0's xenstored.", valueName: "socket"))
   var xenstore: PathArgument?
 
-  var path: SystemPath { xenstore?.path ?? SystemPath(word: "/run/xenstored/socket") }
+  var path: SystemPath { xenstore?.path ?? StubdomainPlace.xenstored }
 }
 
 struct ListCommand: ParsableCommand {

@@ -245,6 +245,26 @@ async def lie(stubs: Stubdomains, this: Lie, device: str) -> str:
     return f"exit {outcome.code}, {busy * 1000:.0f} ms of {seconds:.1f} s: {outcome.message}"
 
 
+async def guests_device(stubs: Stubdomains) -> str:
+    """A block device that a guest has, whoever has attached it: blkback alone keeps nobody out."""
+    node = f"/local/domain/0/backend/vbd/{HONEST}/51712/physical-device"
+    async with stubs.disk() as device:
+        number = os.stat(device).st_rdev
+        place = "--xenstore", str(xenstored() / "dom0")
+        dump = "dump", str(LYING), "--disk", device, *place, "-o", "-"
+        with Client(xenstored() / "dom0") as dom0:
+            dom0.request(WRITE, node, value=f"{os.major(number):x}:{os.minor(number):x}".encode())
+            said = (await stubs.lab.refused(5, *dump)).message
+            expect(f"domain {HONEST} has it" in said, said)
+            await stubs.lab.refused(5, "attach", str(LYING), device, *place)
+            dom0.request(WRITE, node, value=f"{os.major(number):x}:{os.minor(number) + 1:x}".encode())
+            # Of another device: goes on, and then there is no Xen.
+            other = await stubs.lab.stubsave(*dump)
+            expect(other.code not in (0, 5), f"{other}")
+            dom0.request(RM, "/local/domain/0/backend/vbd")
+    return f"{said}; {other.message}"
+
+
 async def silence(stubs: Stubdomains) -> str:
     """Nobody is there."""
     start = time.monotonic()
@@ -283,7 +303,7 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
     async with stubs.disk() as device:
         for this in (one for one in lies() if options.only in one.name):
             await score.case(this.name, lie(stubs, this, device))
-    for case in silence, ends:
+    for case in guests_device, silence, ends:
         await score.case(case.__name__, case(stubs))
     print(f"{score.passed} passed, {score.failed} failed")
     return 1 if score.failed else 0

@@ -45,7 +45,8 @@ def prepare(images: Images, share: Path, options: argparse.Namespace) -> None:
 def show(logs: Path) -> None:
     """The last of each log, after a failure."""
     for log in sorted(logs.rglob("*.log")):
-        lines = log.read_text(errors="replace").splitlines()
+        # A console may have carried anything.
+        lines = log.read_text(encoding="ascii", errors="backslashreplace").splitlines()
         print(f"--- {log}, the last of {len(lines)} lines")
         print("\n".join(line[:300] for line in lines[-LAST_LINES:]))
 
@@ -81,7 +82,7 @@ def main() -> int:
     parser.add_argument("--agent", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--folder", type=Path, default=ROOT / ".build/xenlab",
                         help="where the images are kept")
-    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose names hold it")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="cases whose names it is found in")
     parser.add_argument("--full", action="store_true", help="as many rounds as there are")
     parser.add_argument("--timeout", type=float, default=1500, metavar="SECONDS")
     return asyncio.run(run(parser.parse_args()))

@@ -6,30 +6,33 @@ import os
 import time
 from pathlib import Path
 
-from guests import LOCAL, Guest
+from guests import COMMAND_SECONDS, LOCAL, Guest, node, run
 
 WAIT_SECONDS = 600
 RECEIVED = LOCAL / "console.out"
-EMULATOR = LOCAL / "qemu-to-file"
-# A second console, whose other end is a QEMU in dom0. libxl gives a stubdomain's save console a file
-# there; to an ordinary guest's channel it gives a pty, which this puts right.
-CHANNEL = f"""channel=["connection=pty,name=save"]
-device_model_override="{EMULATOR}"
-"""
-SCRIPT = f"""#!/bin/bash
-words=()
-for word in "$@"; do
-  case $word in pty,id=libxl-channel0) word=file,id=libxl-channel0,path={RECEIVED} ;; esac
-  words+=("$word")
-done
-exec /usr/libexec/xen-qemu-system-i386 "${{words[@]}}"
-"""
+# Something that dom0's QEMU is needed for, so that libxl starts one for an ordinary guest, too.
+CHANNEL = 'channel=["connection=pty,name=other"]\n'
 
 
-def install_emulator() -> None:
-    """What CHANNEL names."""
-    EMULATOR.write_text(SCRIPT)
-    EMULATOR.chmod(0o755)
+def add_console(guest: Guest) -> None:
+    """/dev/hvc1, whose other end is a QEMU in dom0 that writes it to a file: as libxl lays out the save
+    console of a stubdomain, which it does for nobody else."""
+    front = f"/local/domain/{guest.domid}/device/console/1"
+    back = f"/local/domain/0/backend/console/{guest.domid}/1"
+    nodes = {
+        f"{back}/frontend": front, f"{back}/frontend-id": guest.domid, f"{back}/online": 1,
+        f"{back}/protocol": "vt100", f"{front}/backend": back, f"{front}/backend-id": 0,
+        f"{front}/limit": 1 << 20, f"{front}/type": "ioemu", f"{front}/output": f"file:{RECEIVED}",
+        f"{front}/tty": ""}
+    run("xenstore-write", *(str(word) for pair in nodes.items() for word in pair))
+    run("xenstore-chmod", "-r", back, "n0", f"r{guest.domid}")
+    run("xenstore-chmod", "-r", front, f"n{guest.domid}", "r0")
+    run("xenstore-write", f"{front}/state", "1", f"{back}/state", "1")
+    deadline = time.monotonic() + COMMAND_SECONDS
+    while node(f"{front}/state") != "4":
+        if time.monotonic() > deadline:
+            raise TimeoutError(run("xenstore-ls", "-f", f"/local/domain/{guest.domid}/device", must=False))
+        time.sleep(0.1)
 
 
 def memory_kib(pid: int) -> int:

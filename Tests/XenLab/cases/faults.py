@@ -12,7 +12,7 @@ from guests import Target, node, run
 from signatures import signatures
 from stubs import DEVICES, Stub
 
-SLOW_SECONDS = 15  # a dump waits 10 for a stubdomain to connect, a restore 30
+SLOW_SECONDS = 23  # a dump waits 20 for a stubdomain to connect, a restore 30
 
 
 def lie(stub: Stub, what: str, *codes: int) -> str:
@@ -72,6 +72,7 @@ def never_connects(stub: Stub) -> str:
 def boots_slowly(first: Stub, second: Stub) -> str:
     """A stubdomain that takes longer to connect than a dump would wait gets its state all the same."""
     STATE.unlink(missing_ok=True)
+    first.start_qemu(DEVICES["e1000"])
     good("dump", first.name, "--pause", "-o", str(STATE))
     inside = first.saved()
     second.start_qemu(DEVICES["e1000"], incoming=True)

@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE")
     parser.add_argument("--full", action="store_true", help="as many rounds as there are")
-    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose names hold it")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="cases whose names it is found in")
     options = parser.parse_args()
     with open(PORT, "w", encoding="ascii", errors="backslashreplace") as port:
         fetch("stubsave")

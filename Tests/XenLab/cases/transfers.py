@@ -55,6 +55,15 @@ def pausing(stub: Stub) -> str:
 
 def of_other_devices(first: Stub, second: Stub) -> str:
     """dom0 knows with which devices a state was saved, and does not give it to others."""
+    try:
+        return refused_for_other_devices(first, second)
+    finally:
+        for target in first.target, second.target:
+            tell_arguments(target, "")
+
+
+def refused_for_other_devices(first: Stub, second: Stub) -> str:
+    """What the refusal says."""
     tell_arguments(first.target, "-xen-domid 5 -machine pc -device e1000,id=a")
     tell_arguments(second.target, "-xen-domid 7 -machine pc -device e1000,id=a -incoming fd:3")
     first.start_qemu(DEVICES["e1000"])
@@ -169,6 +178,9 @@ def attached_before(stub: Stub, disk: str) -> str:
     good("allocate", disk)
     name = good("attach", stub.name, disk).output.decode().strip()
     refused(5, "dump", stub.name, "--disk", disk, "--pause", "-o", "-")
+    refused(5, "attach", stub.name, disk)
+    if disk.startswith("/dev/"):
+        refused(5, "allocate", disk, "--force")
     STATE.unlink(missing_ok=True)
     dumped = good("dump", stub.name, "--disk", disk, "--attached", name, "--pause", "--keep-paused",
                   "--format", "raw", "-o", str(STATE))
