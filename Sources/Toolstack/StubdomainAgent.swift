@@ -86,7 +86,7 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
     // Nothing to ask: xenstore by itself, as in tests.
     if place.attached != nil && !Hypervisor.isHere { return wish }
     let target = stubdomain.target
-    var hypervisor = try onXen(place.name) { () throws(XenError) in try Hypervisor.open() }
+    var hypervisor = try onXen(Hypervisor.device) { () throws(XenError) in try Hypervisor.open() }
     let guest = SystemPath(word: "guest ", number: UInt64(target))
     if try onXen(guest, { () throws(XenError) in try hypervisor.stands(domid: target) }) {
       return wish == .keep ? .keep : .pause

@@ -24,7 +24,8 @@ import SystemIO
     static let paused: UInt32 = 1 << 3
   }
 
-  private static let device = SystemPath(word: "/dev/xen/privcmd")
+  /// The way to it.
+  public static let device = SystemPath(word: "/dev/xen/privcmd")
 
   /// Whether there is one that could be asked.
   public static var isHere: Bool { (try? FileStatus.of(device)) != nil }
