@@ -68,9 +68,8 @@ let package = Package(
     .target(
       name: "Toolstack",
       dependencies: [
-        "Transfer", "Rendezvous", "Xen", "Xenstore", "QEMUState", "BlockProbe", "SaveDisk",
-        "Codecs",
-        "SystemIO",
+        "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState", "BlockProbe",
+        "SaveDisk", "Codecs", "SystemIO",
       ],
       swiftSettings: strict),
     .target(name: "CProgram"),

@@ -8,6 +8,8 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -75,15 +77,29 @@ int stubsave_socket(void) {
   return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 const size_t stubsave_max_socket_path = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
-int stubsave_connect(int fd, const char *path, size_t length) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
+static int with_address(const char *path, size_t length, struct sockaddr_un *address) {
   if (length > stubsave_max_socket_path) {
     errno = ENAMETOOLONG;
     return -1;
   }
-  memcpy(address.sun_path, path, length);
+  *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+  memcpy(address->sun_path, path, length);
+  return 0;
+}
+int stubsave_connect(int fd, const char *path, size_t length) {
+  struct sockaddr_un address;
+  if (with_address(path, length, &address) < 0) return -1;
   return connect(fd, (struct sockaddr *)&address, sizeof address);
 }
+int stubsave_listen(int fd, const char *path, size_t length) {
+  struct sockaddr_un address;
+  if (with_address(path, length, &address) < 0) return -1;
+  // Linux gives the file the socket's own permissions.
+  if (fchmod(fd, 0600) < 0) return -1;
+  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) return -1;
+  return listen(fd, 4);
+}
+int stubsave_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
 ssize_t stubsave_send(int fd, const void *bytes, size_t count, int passed) {
   struct iovec vector = {.iov_base = (void *)bytes, .iov_len = count};
   struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
@@ -190,6 +206,44 @@ int stubsave_spawn(const char *path, char *const *arguments, const int *files, i
   errno = error;
   return error == 0 ? pid : -1;
 }
+int stubsave_spawn_bound(const char *path, char *const *arguments, const int *files, int count) {
+  int told[2], moved[MAX_FILES];
+  if (count > MAX_FILES) {
+    errno = EINVAL;
+    return -1;
+  }
+  if (pipe2(told, O_CLOEXEC) != 0) return -1;
+  signal(SIGCHLD, SIG_DFL);
+  pid_t parent = getpid(), pid = fork();
+  if (pid == 0) {
+    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE, SIGXFSZ};
+    sigset_t none;
+    sigemptyset(&none);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) signal(numbers[i], SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    int is_well = setpgid(0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGTERM) == 0;
+    // The parent may have ended before that.
+    if (getppid() != parent) _exit(127);
+    for (int i = 0; is_well && i < count; i++)
+      is_well = (moved[i] = fcntl(files[i], F_DUPFD_CLOEXEC, 16)) >= 0;
+    for (int i = 0; is_well && i < count; i++) is_well = dup2(moved[i], i) >= 0;
+    int report = is_well ? fcntl(told[1], F_DUPFD_CLOEXEC, 16) : told[1];
+    if (is_well) {
+      close_range((unsigned)count, 15, 0);
+      close_range(16, ~0U, CLOSE_RANGE_CLOEXEC);
+      execve(path, arguments, environ);
+    }
+    int error = errno;
+    if (write(report, &error, sizeof error) < 0) _exit(126);
+    _exit(127);
+  }
+  close(told[1]);
+  int error = pid < 0 ? errno : 0;
+  if (pid > 0 && read(told[0], &error, sizeof error) == sizeof error) waitpid(pid, NULL, 0);
+  close(told[0]);
+  errno = error;
+  return error == 0 ? pid : -1;
+}
 int stubsave_pidfd(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 int stubsave_reap(int pid) {
   int status = 0;
@@ -197,6 +251,10 @@ int stubsave_reap(int pid) {
   if (found == 0) errno = EAGAIN;
   if (found <= 0) return -1;
   return WIFSIGNALED(status) ? 256 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+int stubsave_limit_files(int pid, unsigned long long bytes) {
+  struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
+  return prlimit(pid, RLIMIT_FSIZE, &limit, NULL);
 }
 int stubsave_kill_group(int pid, int number) { return kill(-pid, number); }
 

@@ -16,21 +16,26 @@ public struct ChildProcess: ~Copyable {
   /// Most that is kept of what it says on standard error.
   private static let maxMessageBytes = 4096
 
-  /// Starts it; standard input and output are empty, standard error comes here.
+  /// Starts it; standard input and output are empty.
   ///
   /// - Parameters:
   ///   - program: as it is; PATH is not looked at.
   ///   - arguments: argv, the first is its name.
   ///   - files: its open files 3, 4 and so on; it has no others.
+  ///   - standardError: nil comes here, to `takeMessages`.
+  ///   - isBound: it is told to end (SIGTERM) when this process has ended, however that was.
   public static func start(
-    _ program: SystemPath, _ arguments: [SystemPath], files: [Int32]
+    _ program: SystemPath, _ arguments: [SystemPath], files: [Int32], standardError: Int32? = nil,
+    isBound: Bool = false
   ) throws(SystemError) -> ChildProcess {
     let nothing = try FileDescriptor.open(SystemPath(word: "/dev/null"), .readWrite)
     let (reader, writer) = try Syscalls.pipe()
     let messages = FileDescriptor(owning: reader)
     let theirs = FileDescriptor(owning: writer)
     let process = try Syscalls.spawn(
-      program, arguments, files: [nothing.number, nothing.number, theirs.number] + files)
+      program, arguments,
+      files: [nothing.number, nothing.number, standardError ?? theirs.number] + files,
+      isBound: isBound)
     do throws(SystemError) {
       let ended = FileDescriptor(owning: try Syscalls.pidfd(process))
       return ChildProcess(process, ended, messages)
@@ -48,6 +53,9 @@ public struct ChildProcess: ~Copyable {
     self.ended = ended
     self.messages = messages
   }
+
+  /// Readable once it has ended.
+  public var number: Int32 { ended.number }
 
   /// Asks it to end (SIGTERM).
   public borrowing func terminate() {

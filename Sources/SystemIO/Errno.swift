@@ -17,7 +17,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case linkat, unlinkat, renameat, memfdCreate, getrandom, ioctl, flock
   case lock, lease, fsopen, fsconfig, fsmount, socket, connect, send, poll, signalMask, signalfd
   case seek, inotify, dup, exec, receive
-  case socketpair, pipe, spawn, pidfd, wait, kill, readlink, mkdir
+  case socketpair, pipe, spawn, pidfd, wait, kill, readlink, mkdir, listen, accept, limit, fchmod
 
   public var name: StaticString {
     switch self {
@@ -62,6 +62,10 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .kill: "kill"
     case .readlink: "readlink"
     case .mkdir: "mkdirat"
+    case .listen: "bind"
+    case .accept: "accept4"
+    case .limit: "prlimit64"
+    case .fchmod: "fchmod"
     }
   }
 }

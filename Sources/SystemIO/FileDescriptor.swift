@@ -124,6 +124,11 @@ public struct FileDescriptor: ~Copyable {
     try Syscalls.ftruncate(number, to: bytes)
   }
 
+  /// For everybody to read and run, for its owner to write (0755).
+  public func makeExecutable() throws(SystemError) {
+    try Syscalls.fchmod(number, mode: 0o755)
+  }
+
   /// Reserves space, so that no later write within `bytes` ends in ENOSPC.
   public func preallocate(bytes: UInt64) throws(SystemError) {
     try Syscalls.fallocate(number, bytes: bytes)
@@ -134,6 +139,8 @@ extension FileDescriptor {
   /// How a path is opened. Always close-on-exec.
   public enum Mode: Sendable {
     case read
+    /// No symbolic link; a FIFO is not waited for.
+    case readItself
     case readWrite
     /// Must not exist, is made with the permissions 0600: state holds guest secrets.
     case createNew
@@ -154,6 +161,7 @@ extension FileDescriptor {
     let flags: Int32
     switch mode {
     case .read: flags = O_RDONLY
+    case .readItself: flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
     case .readWrite: flags = O_RDWR
     case .createNew: flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW
     case .lockFile: flags = O_RDWR | O_CREAT | O_NOFOLLOW

@@ -9,6 +9,8 @@ public struct FileStatus: Sendable {
   public let kind: Kind
   /// Length of a regular file, size of a block device; 0 of anything else.
   public let bytes: UInt64
+  /// Whose it is: a user's number.
+  public let owner: UInt32
   /// Device and inode, the file's identity.
   public let device: UInt64
   public let inode: UInt64
@@ -43,6 +45,7 @@ public struct FileStatus: Sendable {
     case .regular: bytes = UInt64(status.st_size)
     default: bytes = blockDeviceBytes
     }
+    owner = status.st_uid
     device = UInt64(status.st_dev)
     inode = UInt64(status.st_ino)
     // Linux's 64-bit dev_t (sys/sysmacros.h).

@@ -14,15 +14,19 @@ extension Syscalls {
     return (numbers[0], numbers[1])
   }
 
-  /// - Parameter files: the program's open files 0, 1 and so on.
+  /// - Parameters:
+  ///   - files: the program's open files 0, 1 and so on.
+  ///   - isBound: it is told to end when this process has ended.
   /// - Returns: its process id, which is that of its group.
   static func spawn(
-    _ path: SystemPath, _ arguments: [SystemPath], files: [Int32]
+    _ path: SystemPath, _ arguments: [SystemPath], files: [Int32], isBound: Bool
   ) throws(SystemError) -> Int32 {
     try run(.spawn) {
       unsafe withArguments(arguments) { pointers in
         unsafe path.withCString {
-          unsafe stubsave_spawn($0, pointers, files, Int32(files.count))
+          isBound
+            ? unsafe stubsave_spawn_bound($0, pointers, files, Int32(files.count))
+            : unsafe stubsave_spawn($0, pointers, files, Int32(files.count))
         }
       }
     }
@@ -35,6 +39,10 @@ extension Syscalls {
   /// - Returns: the exit code, or 256 and the number of the signal.
   static func reap(_ process: Int32) throws(SystemError) -> Int32 {
     try run(.wait) { stubsave_reap(process) }
+  }
+
+  static func limitFiles(of process: Int32, bytes: UInt64) throws(SystemError) {
+    _ = try run(.limit) { stubsave_limit_files(process, bytes) }
   }
 
   static func kill(group: Int32, _ signal: Int32) throws(SystemError) {

@@ -9,6 +9,16 @@ extension Syscalls {
     }
   }
 
+  static func listen(_ socket: Int32, _ path: SystemPath) throws(SystemError) {
+    _ = try run(.listen) {
+      unsafe path.withCString { unsafe stubsave_listen(socket, $0, path.bytes.count) }
+    }
+  }
+
+  static func accept(_ socket: Int32) throws(SystemError) -> Int32 {
+    try run(.accept) { stubsave_accept(socket) }
+  }
+
   /// - Parameter passed: a descriptor that goes with the first byte; -1 for none.
   static func send(
     _ socket: Int32, _ bytes: UnsafeRawBufferPointer, passing passed: Int32
@@ -57,6 +67,19 @@ extension Syscalls {
     return (
       descriptors.0.revents != 0, descriptors.1.revents != 0, descriptors.2.revents != 0
     )
+  }
+
+  /// The same of any number.
+  static func poll(_ entries: inout [pollfd], timeoutMilliseconds: Int32) throws(SystemError) {
+    try inject(.poll)
+    let count = unsafe entries.withUnsafeMutableBufferPointer { buffer in
+      unsafe CSystem.poll(buffer.baseAddress, nfds_t(buffer.count), timeoutMilliseconds)
+    }
+    if count < 0 {
+      let code = stubsave_errno()
+      if code != EINTR { throw SystemError(.poll, errno: code) }
+      for index in entries.indices { entries[index].revents = 0 }
+    }
   }
 
   /// CLOCK_MONOTONIC.

@@ -91,6 +91,10 @@ enum Syscalls {
     _ = try run(.ftruncate) { CSystem.ftruncate(descriptor, off_t(bytes)) }
   }
 
+  static func fchmod(_ descriptor: Int32, mode: UInt32) throws(SystemError) {
+    _ = try run(.fchmod) { CSystem.fchmod(descriptor, mode) }
+  }
+
   /// posix_fallocate(3) gives the error as its result.
   static func fallocate(_ descriptor: Int32, bytes: UInt64) throws(SystemError) {
     try inject(.fallocate)

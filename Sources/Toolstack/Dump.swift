@@ -23,6 +23,8 @@ public struct DumpOptions: Sendable {
   public var format = StateFormat.state
   /// An existing output file is replaced.
   public var isForced = false
+  /// A new file is on stable storage in the end.
+  public var isDurable = true
   /// A running guest is stopped for the dump, and goes on as soon as its state is taken.
   public var pauses = false
   /// A guest that was stopped stays so if all goes well.
@@ -243,7 +245,7 @@ public enum Dump {
   ///
   /// - Parameter signals: once a signal has come in there, nothing more is written; nil if signals
   ///   end the process by themselves.
-  private static func deliver(
+  static func deliver(
     _ carried: borrowing CarriedState, _ metadata: [UInt8], _ options: DumpOptions,
     to output: inout Output, heeding signals: Int32?
   ) throws(ToolError) {
@@ -261,7 +263,7 @@ public enum Dump {
         try file.copy(bytes: try file.status().bytes, to: target, heeding: signals)
       }
     }
-    try output.publish(heeding: signals)
+    try output.publish(heeding: signals, isDurable: options.isDurable)
   }
 
   /// Behind the state, in the file that is private to this process.

@@ -14,7 +14,10 @@ struct GivenState: ~Copyable {
   static func open(_ options: RestoreOptions) throws(ToolError) -> GivenState {
     // Of all streams together; the state by itself is measured below.
     let limits = ReaderLimits.forState(maxBytes: options.transfer.maxStateBytes)
-    let copy = try privateCopy(of: options.input, limits, options.transfer.spoolDirectory)
+    let input =
+      options.isRootsFile ? try openRootsFile(options.input) : try DiskCommands.openInput(options.input)
+    let copy = try privateCopy(
+      of: input, options.input, limits, options.transfer.spoolDirectory)
     if try attempt(
       options.input,
       { () throws(SystemError) in
@@ -26,11 +29,20 @@ struct GivenState: ~Copyable {
     return try fromStateFile(copy, options, limits)
   }
 
+  private static func openRootsFile(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
+    let input = try attempt(path) { () throws(SystemError) in
+      try FileDescriptor.open(path, .readItself)
+    }
+    let status = try attempt(path) { () throws(SystemError) in try input.status() }
+    if status.kind == .regular && status.owner == 0 { return input }
+    throw ToolError(.permission, path) { $0.append("is no regular file of root's") }
+  }
+
   /// All of a state file or an archive, so that nobody can change it any more.
   static func privateCopy(
-    of path: SystemPath, _ limits: ReaderLimits, _ directory: SystemPath
+    of input: borrowing FileDescriptor, _ path: SystemPath, _ limits: ReaderLimits,
+    _ directory: SystemPath
   ) throws(ToolError) -> Spool.Copy {
-    let input = try DiskCommands.openInput(path)
     // A state with metadata in its trailer, or an archive: neither needs more.
     let maxBytes = limits.maxDiskBytes + StateFile.maxTrailerBytes
     do throws(SystemError) {

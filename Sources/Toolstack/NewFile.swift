@@ -44,8 +44,11 @@ public struct NewFile: ~Copyable {
   ///   - isReplacing: an existing file of that name is replaced, atomically (of a symbolic link,
   ///     the link); otherwise that is an error (EEXIST).
   ///   - isFlushed: the file has been flushed already.
-  public mutating func publish(isReplacing: Bool, isFlushed: Bool = false) throws(SystemError) {
-    if !isFlushed { try descriptor.flush() }
+  ///   - isDurable: nothing is flushed otherwise: for a file that a crash makes worthless anyway.
+  public mutating func publish(
+    isReplacing: Bool, isFlushed: Bool = false, isDurable: Bool = true
+  ) throws(SystemError) {
+    if isDurable && !isFlushed { try descriptor.flush() }
     if !isReplacing {
       if let neighbour {
         // link(2) never replaces, rename(2) does.
@@ -65,6 +68,6 @@ public struct NewFile: ~Copyable {
       try Names.rename(name, to: path)
       neighbour = nil
     }
-    try Names.flush(directory: directory)
+    if isDurable { try Names.flush(directory: directory) }
   }
 }

@@ -78,14 +78,18 @@ struct Output: ~Copyable {
 
   /// Makes a new file durable and visible. Of what is written in place nothing can be taken back.
   ///
-  /// - Parameter signals: the number of `EndingSignals`; if one has come in, nothing shows.
-  mutating func publish(heeding signals: Int32? = nil) throws(ToolError) {
+  /// - Parameters:
+  ///   - signals: the number of `EndingSignals`; if one has come in, nothing shows.
+  ///   - isDurable: on stable storage.
+  mutating func publish(
+    heeding signals: Int32? = nil, isDurable: Bool = true
+  ) throws(ToolError) {
     if let signals, EndingSignals.hasCome(signals) {
       throw ToolError(SystemError(.write, errno: Errno.interrupted), path)
     }
     guard case .newFile(let isReplacing) = kind, var made = file.take() else { return }
     do throws(SystemError) {
-      try made.publish(isReplacing: isReplacing)
+      try made.publish(isReplacing: isReplacing, isDurable: isDurable)
     } catch {
       throw ToolError(error, path)
     }

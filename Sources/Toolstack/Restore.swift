@@ -12,6 +12,8 @@ public struct RestoreOptions: Sendable {
   public var input: SystemPath
   /// A state without a trailer is refused.
   public var requiresTrailer = false
+  /// The input is a file that only root can have put there; anything else is refused.
+  public var isRootsFile = false
   /// A state of a QEMU with other devices is restored all the same.
   public var isForced = false
 
@@ -51,7 +53,6 @@ public enum Restore {
     _ options: RestoreOptions, _ given: borrowing GivenState, _ signals: Int32
   ) throws(ToolError) -> RestoreReport {
     let carrying = options.transfer.carrying(.restore)
-    var warnings: [PlainText] = []
     switch options.transfer.place {
     case .process(let program, let monitor):
       let disk = try TransferDisk.make(
@@ -59,21 +60,12 @@ public enum Restore {
       let agent = try LocalAgent.start(program, monitor, disk, options.transfer)
       return try run(options, given, over: disk, with: agent, [], signals)
     case .stubdomain(let place):
-      var agent = try StubdomainAgent.find(place)
-      let disk: TransferDisk
-      do throws(ToolError) {
-        warnings =
-          try agent.origin()?.check(given.metadata, options.input, isForced: options.isForced) ?? []
-        disk = try TransferDisk.make(
-          holding: given.file, metadata: Origin.agents(given.metadata), carrying)
-      } catch {
-        throw agent.giveUp(after: error, guestIsStopped: false)
-      }
-      return try run(options, given, over: disk, with: agent, warnings, signals)
+      let prepared = try PreparedRestore.make(options, given, at: place)
+      return try prepared.run(options, given, signals)
     }
   }
 
-  private static func run<Agent: AgentPeer & ~Copyable>(
+  fileprivate static func run<Agent: AgentPeer & ~Copyable>(
     _ options: RestoreOptions, _ given: borrowing GivenState, over filled: consuming TransferDisk,
     with peer: consuming Agent, _ earlier: [PlainText], _ signals: Int32
   ) throws(ToolError) -> RestoreReport {
@@ -116,5 +108,44 @@ public enum Restore {
         $0.append(error.reason)
       }
     }
+  }
+}
+
+/// A restore up to the moment when the stubdomain is needed: the state is one for this guest's
+/// devices and lies on a disk of its own, verified.
+struct PreparedRestore: ~Copyable {
+  private var agent: StubdomainAgent
+  private let disk: TransferDisk
+  let warnings: [PlainText]
+
+  static func make(
+    _ options: RestoreOptions, _ given: borrowing GivenState, at place: StubdomainPlace
+  ) throws(ToolError) -> PreparedRestore {
+    var agent = try StubdomainAgent.find(place)
+    do throws(ToolError) {
+      let warnings =
+        try agent.origin()?.check(given.metadata, options.input, isForced: options.isForced) ?? []
+      let disk = try TransferDisk.make(
+        holding: given.file, metadata: Origin.agents(given.metadata),
+        options.transfer.carrying(.restore))
+      return PreparedRestore(agent: agent, disk: disk, warnings: warnings)
+    } catch {
+      throw agent.giveUp(after: error, guestIsStopped: false)
+    }
+  }
+
+  private init(
+    agent: consuming StubdomainAgent, disk: consuming TransferDisk, warnings: [PlainText]
+  ) {
+    self.agent = agent
+    self.disk = disk
+    self.warnings = warnings
+  }
+
+  /// Attaches the disk, and waits until QEMU has the state; everything is put away then.
+  consuming func run(
+    _ options: RestoreOptions, _ given: borrowing GivenState, _ signals: Int32
+  ) throws(ToolError) -> RestoreReport {
+    try Restore.run(options, given, over: disk, with: agent, warnings, signals)
   }
 }

@@ -35,7 +35,8 @@ extension DiskCommands {
     _ path: SystemPath, maxStateBytes: UInt64, spoolDirectory: SystemPath
   ) throws(ToolError) -> StateInspection {
     let limits = ReaderLimits(maxStateBytes: maxStateBytes)
-    let copy = try GivenState.privateCopy(of: path, limits, spoolDirectory)
+    let copy = try GivenState.privateCopy(
+      of: try DiskCommands.openInput(path), path, limits, spoolDirectory)
     var stateBytes = copy.bytes
     var digest: Bytes16?
     var metadata: [UInt8] = []

@@ -14,6 +14,10 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
   private var attachment: DiskAttachment?
   /// The loop device that is attached, to see that the kernel takes it away.
   private var loop: SystemPath?
+  /// For its kernel to connect to a disk. Takes a fraction of a second; eight at once, emulated, ten.
+  var attachMilliseconds: UInt64 = 20_000
+  /// For its kernel to let go of one.
+  var detachMilliseconds: UInt64 = 10_000
   /// That has been paused for this.
   private var pausedGuest: UInt32?
   private var said: [PlainText] = []
@@ -22,10 +26,6 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
   private static let silenceMilliseconds: UInt64 = 5_000
   /// The same of a stubdomain that may still boot: libxl's own limit.
   private static let bootMilliseconds: UInt64 = 30_000
-  /// For its kernel to connect to a disk. Takes a fraction of a second; eight at once, emulated, ten.
-  private static let attachMilliseconds: UInt64 = 20_000
-  /// For its kernel to let go of one.
-  private static let detachMilliseconds: UInt64 = 10_000
   /// For dom0's to take away a loop device that nobody uses any more.
   private static let loopMilliseconds: UInt64 = 2_000
 
@@ -134,24 +134,31 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
   mutating func attach(
     _ disk: borrowing TransferDisk, isReadOnly: Bool, signals: Int32?
   ) throws(ToolError) {
-    if place.attached != nil { return }
+    if place.attached != nil || isAttached { return }
     let request = DiskAttachment.Request(
       domid: stubdomain.domid, majorMinor: try disk.majorMinor(), isReadOnly: isReadOnly,
       label: [UInt8](disk.path.bytes), owner: .command,
       ordinal: disk.ordinal)
     let deadline = Deadline(
-      timeoutMilliseconds: isReadOnly
-        ? StubdomainAgent.bootMilliseconds : StubdomainAgent.attachMilliseconds)
+      timeoutMilliseconds: isReadOnly ? StubdomainAgent.bootMilliseconds : attachMilliseconds)
     attachment = try onXen(place.name) { () throws(XenError) in
       try DiskAttachment.attach(request, place.xenstore, until: deadline, signals: signals)
     }
     loop = disk.isLoopDevice ? disk.path : nil
   }
 
+  /// By this command.
+  private var isAttached: Bool {
+    switch attachment {
+    case .some: true
+    case .none: false
+    }
+  }
+
   private mutating func detach() {
     guard var attached = attachment.take() else { return }
     let ending = attached.detach(
-      until: Deadline(timeoutMilliseconds: StubdomainAgent.detachMilliseconds))
+      until: Deadline(timeoutMilliseconds: detachMilliseconds))
     if ending == .forced {
       var text = PlainText()
       text.append("the stubdomain did not let go of the disk; it was taken away")
@@ -186,6 +193,9 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
     offerer.idle()
     detach()
   }
+
+  /// Nothing is wanted for now; the disk stays.
+  mutating func withdraw() { offerer.idle() }
 
   mutating func letGo() {
     offerer.idle()

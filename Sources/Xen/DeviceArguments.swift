@@ -63,6 +63,19 @@ extension XenDomains {
   public static func deviceArguments(
     ofGuest domid: UInt32, _ xenstore: inout XenstoreConnection
   ) throws(XenError) -> DeviceArguments? {
+    try arguments(ofGuest: domid, &xenstore).map { DeviceArguments(words: $0) }
+  }
+
+  /// Whether libxl has told the guest's QEMU to wait for a state.
+  public static func awaitsState(
+    guest domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> Bool {
+    try arguments(ofGuest: domid, &xenstore)?.contains([UInt8]("-incoming".utf8)) ?? false
+  }
+
+  private static func arguments(
+    ofGuest domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> [[UInt8]]? {
     guard let vm = try value(&xenstore, Node.domain(domid)("vm")),
       let directory = SystemPath(bytes: vm + [UInt8]("/image/dm-argv".utf8))
     else { return nil }
@@ -78,7 +91,7 @@ extension XenDomains {
       if error == .notFound { return nil }
       throw .xenstore(error)
     }
-    return DeviceArguments(words: words)
+    return words
   }
 
   /// "75757a59-0182-4b21-89d1-62b5127d8c8d"; nil if it says none.

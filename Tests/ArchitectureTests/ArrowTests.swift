@@ -28,8 +28,8 @@ import Testing
     "QEMUState": ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
     "Xen": ["CXenCall", "Xenstore", "SaveDisk", "SystemIO"],
     "Toolstack": [
-      "Transfer", "Rendezvous", "Xen", "Xenstore", "QEMUState", "BlockProbe", "SaveDisk", "Codecs",
-      "SystemIO",
+      "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState", "BlockProbe",
+      "SaveDisk", "Codecs", "SystemIO",
     ],
     "stubsave": [
       "CProgram", "Toolstack", "Transfer", "Rendezvous", "Xen", "QEMUState", "SaveDisk", "Codecs",

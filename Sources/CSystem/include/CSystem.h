@@ -65,6 +65,9 @@ int stubsave_fsmount(int fs);
 int stubsave_socket(void);
 int stubsave_connect(int fd, const char *path, size_t length);
 extern const size_t stubsave_max_socket_path;
+// For its owner alone. accept: EAGAIN if nobody waits.
+int stubsave_listen(int fd, const char *path, size_t length);
+int stubsave_accept(int fd);
 ssize_t stubsave_send(int fd, const void *bytes, size_t count, int passed);
 ssize_t stubsave_receive(int fd, void *bytes, size_t count);
 int stubsave_is_packet_socket(int fd);
@@ -87,10 +90,14 @@ void stubsave_finish_sending(int fd);
 // Starts a program in a process group of its own, with `files` as its open files 0, 1 and so on and
 // no others, no signal held back or ignored. Its process id; -1 and errno.
 int stubsave_spawn(const char *path, char *const *arguments, const int *files, int count);
+// The same of one that is told to end (SIGTERM) when this process has ended, however that was.
+int stubsave_spawn_bound(const char *path, char *const *arguments, const int *files, int count);
 // A descriptor that is readable once the process has ended.
 int stubsave_pidfd(int pid);
 // Of a process that has ended: its exit code, or 256 and the number of its signal. EAGAIN if not.
 int stubsave_reap(int pid);
+// No file that the process writes grows beyond that (RLIMIT_FSIZE).
+int stubsave_limit_files(int pid, unsigned long long bytes);
 int stubsave_kill_group(int pid, int signal);
 
 // Tells of files that come, go or change in a directory (inotify(7)).

@@ -1,0 +1,14 @@
+import SystemIO
+
+extension Hooks {
+  /// The stubdomains that run beside a proxy that is not ours, such as those that were started
+  /// before the hooks were put there.
+  public static func proxiesOfOthers(
+    _ xenstore: SystemPath
+  ) throws(ToolError) -> [StubdomainSummary] {
+    try Listing.run(xenstore).filter { $0.proxy.text != ownName }
+  }
+
+  /// How the kernel calls this program.
+  private static let ownName = "stubsave"
+}

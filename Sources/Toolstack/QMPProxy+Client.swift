@@ -1,0 +1,110 @@
+import QEMUMonitor
+import SaveDisk
+import SystemIO
+import Transfer
+import Xen
+import Xenstore
+
+/// From libxl to QEMU.
+extension QMPProxy {
+  /// For disk and agent, before libxl may go on: its own limit is 10 s.
+  private static let readyMilliseconds: UInt64 = 5_000
+  /// A disk that has been attached for a save is taken back after so much silence: libxl has been
+  /// killed. A save that comes all the same attaches another one.
+  private static let silenceMilliseconds: UInt64 = 15 * 60_000
+
+  mutating func takeFromClient() throws(MonitorError) {
+    guard try client?.fill() == true else { return drop(nil) }
+    while let line = try client?.next() {
+      guard let command = QMPRelay.command(line) else {
+        var text = PlainText()
+        text.append("stubsave: this is no QMP command")
+        try answer(QMPRelay.error(nil, text))
+        continue
+      }
+      do throws(ToolError) {
+        try prepare(for: command)
+      } catch {
+        try answer(refusal(of: command, error))
+        continue
+      }
+      guard let passed = relay.pass(command) else {
+        throw .notQMP("too many commands without a reply")
+      }
+      if command.kind == .save {
+        saveDeadline = Deadline(
+          timeoutMilliseconds: options.dump.transfer.timeoutMilliseconds)
+      }
+      try server?.send(passed, until: QMPProxy.sendDeadline)
+    }
+  }
+
+  /// What has to be there before QEMU hears of it.
+  private mutating func prepare(for command: QMPRelay.Command) throws(ToolError) {
+    switch command.kind {
+    case .logDirtyOn: try makeReady()
+    case .save:
+      if relay.isSaving {
+        throw ToolError(.busy, options.place.name) { $0.append("a save is under way") }
+      }
+      try makeReady()
+      session?.isOrdered()
+    case .logDirtyOff, .other: break
+    }
+  }
+
+  /// A disk is attached, and the agent has dropped what QEMU has written before.
+  private mutating func makeReady() throws(ToolError) {
+    let deadline = Deadline(timeoutMilliseconds: QMPProxy.readyMilliseconds)
+    // The last save's, on its way back.
+    if session?.isOver == true { endSession() }
+    if !hasSession {
+      guard try hasAgent() else { return }
+      session = try SaveSession.begin(
+        options.dump, at: options.place, until: deadline, signals: signals)
+    }
+    sessionDeadline = Deadline(timeoutMilliseconds: QMPProxy.silenceMilliseconds)
+    do throws(ToolError) {
+      try session?.makeReady(until: deadline, signals: signals)
+    } catch {
+      session = nil
+      throw error
+    }
+  }
+
+  var hasSession: Bool {
+    switch session {
+    case .some: true
+    case .none: false
+    }
+  }
+
+  /// Without one the state goes over the console, as far as that works.
+  private func hasAgent() throws(ToolError) -> Bool {
+    var xenstore = try XenstoreConnection.dom0(options.place.xenstore)
+    return try onXen(options.place.name) { () throws(XenError) in
+      try XenDomains.agentHint(options.stubdomain, &xenstore) != nil
+    }
+  }
+
+  // MARK: Back to libxl
+
+  /// For a line to leave.
+  static var sendDeadline: Deadline { Deadline(timeoutMilliseconds: 10_000) }
+
+  func answer(_ line: [UInt8]) throws(MonitorError) {
+    try client?.send(line, until: QMPProxy.sendDeadline)
+  }
+
+  func refusal(of command: QMPRelay.Command, _ error: ToolError) -> [UInt8] {
+    log(error.text)
+    return QMPRelay.error(command, QMPProxy.words(error))
+  }
+
+  static func words(_ error: ToolError) -> PlainText {
+    var text = PlainText()
+    text.append("stubsave: ")
+    text.append(error.text)
+    return text
+  }
+}

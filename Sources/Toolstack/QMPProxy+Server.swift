@@ -1,0 +1,96 @@
+import QEMUMonitor
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// From QEMU to libxl.
+extension QMPProxy {
+  /// libxl says that it has finished within that, or does not say it at all (a soft reset).
+  private static let afterSaveMilliseconds: UInt64 = 2_000
+
+  mutating func takeFromServer() throws(MonitorError) {
+    guard try server?.fill() == true else { return drop(nil) }
+    while let line = try server?.next() {
+      guard let message = relay.message(line) else {
+        var text = PlainText()
+        text.append("a line of the stubdomain's QEMU is dropped: ")
+        text.append(escaping: line, maxBytes: 200)
+        log(text)
+        continue
+      }
+      switch message {
+      case .reply(let command, let line, isError: false) where command.kind == .save:
+        try finish(command, line)
+      case .reply(let command, let line, _) where command.kind == .logDirtyOff:
+        try answer(line)
+        endSession()
+      case .reply(let command, _, isError: true) where command.kind == .save:
+        saveDeadline = nil
+        try answer(message.line)
+      default: try answer(message.line)
+      }
+    }
+  }
+
+  /// QEMU says that it has saved its state; libxl hears of it once that is in the file.
+  private mutating func finish(
+    _ command: QMPRelay.Command, _ line: [UInt8]
+  ) throws(MonitorError) {
+    saveDeadline = nil
+    let start = MonotonicClock.nanoseconds
+    do throws(ToolError) {
+      try fetch(since: start)
+    } catch {
+      session = nil
+      return try answer(refusal(of: command, error))
+    }
+    try answer(line)
+    // While libxl goes on.
+    session?.letGo()
+    sessionDeadline = Deadline(timeoutMilliseconds: QMPProxy.afterSaveMilliseconds)
+  }
+
+  /// The state, to where libxl reads it.
+  private mutating func fetch(since start: UInt64) throws(ToolError) {
+    guard let report = try session?.save(signals: signals) else { return try requireState() }
+    var text = PlainText()
+    text.append("a state of ")
+    text.append(report.stateBytes)
+    text.append(" bytes, xxh128 ")
+    text.append(hex: report.digest)
+    text.append(", is in ")
+    text.append(escaping: options.dump.output.bytes)
+    text.append(", ")
+    text.append((MonotonicClock.nanoseconds - start) / 1_000_000)
+    text.append(" ms after QEMU's reply")
+    log(text)
+  }
+
+  /// What came over the console is at least a state's beginning: libxl takes an empty file, too.
+  private func requireState() throws(ToolError) {
+    let path = options.dump.output
+    let file = try attempt(path) { () throws(SystemError) in
+      try FileDescriptor.open(path, .readItself)
+    }
+    let isState = try attempt(path) { () throws(SystemError) in
+      guard try file.status().kind == .regular else { return false }
+      return try file.beginsWithQEMUMagic()
+    }
+    if isState { return }
+    throw ToolError(.notASaveDisk, path) {
+      $0.append("the stubdomain has no stubsave-agent, and no state came over its console")
+    }
+  }
+
+  /// QEMU does not answer: libxl waits for ever, and the guest stands.
+  mutating func giveUpSave() throws(MonitorError) {
+    saveDeadline = nil
+    let error = ToolError(.deadline, options.place.name) {
+      $0.append("QEMU did not save its state in time; --timeout sets how long")
+    }
+    guard let line = relay.giveUpSave(QMPProxy.words(error)) else { return }
+    log(error.text)
+    endSession()
+    try answer(line)
+  }
+}

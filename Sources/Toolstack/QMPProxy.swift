@@ -1,0 +1,261 @@
+import QEMUMonitor
+import SaveDisk
+import SystemIO
+import Transfer
+import Xen
+
+public struct QMPProxyOptions: Sendable {
+  public let stubdomain: UInt32
+  /// The guest, by whose domid libxl names the files.
+  public let target: UInt32
+  /// Where libxl connects to.
+  public let socket: SystemPath
+  /// libxl's own proxy, which this one starts.
+  public let program: SystemPath
+  /// Its arguments, without the last, the socket.
+  public let arguments: [SystemPath]
+  /// The node by which libxl learns that a proxy runs; nil if nobody asks.
+  public let statePath: SystemPath?
+  /// Its output is where libxl looks for a state that has been saved.
+  public var dump: DumpOptions
+  /// Its input is where libxl has put a state to be restored.
+  public var restore: RestoreOptions
+  public var place: StubdomainPlace
+  /// Of each file that the stubdomain's consoles are written to in dom0; 0 is no limit.
+  public var maxConsoleBytes: UInt64 = defaultMaxConsoleBytes
+
+  /// More than any log that somebody would read, less than a disk.
+  public static let defaultMaxConsoleBytes: UInt64 = 1 << 30
+
+  public init(
+    stubdomain: UInt32, target: UInt32, socket: SystemPath, program: SystemPath,
+    arguments: [SystemPath], statePath: SystemPath?, place: StubdomainPlace, dump: DumpOptions,
+    restore: RestoreOptions
+  ) {
+    self.stubdomain = stubdomain
+    self.target = target
+    self.socket = socket
+    self.program = program
+    self.arguments = arguments
+    self.statePath = statePath
+    self.place = place
+    self.dump = dump
+    self.restore = restore
+  }
+}
+
+/// `qmp-proxy`: stands where libxl starts its vchan-socket-proxy, between libxl and the QMP of a
+/// stubdomain's QEMU. libxl's own proxy runs behind it.
+///
+/// libxl begins a save with `xen-set-global-dirty-log`, while the guest still runs: that is when the
+/// disk is attached. It ends with the reply to `xen-save-devices-state`: libxl then reads the state
+/// from a file, so the reply is held until the state lies there, verified, or is an error.
+///
+/// For a restore libxl has written the state to a file before it starts the proxy, and starts the
+/// stubdomain once the proxy runs: so the state is judged first, and a bad one ends the proxy, and
+/// with it the restore, at once.
+public struct QMPProxy: ~Copyable {
+  let options: QMPProxyOptions
+  let signals: Int32
+  private let listener: UnixListener
+  private var program: ProxiedProgram
+  private var watch: DomainWatch?
+  var client: LineConnection?
+  var server: LineConnection?
+  var relay: QMPRelay
+  var session: SaveSession?
+  /// Until when QEMU may work at a save.
+  var saveDeadline: Deadline?
+  /// When the disk is taken back, if nobody says a word before.
+  var sessionDeadline: Deadline?
+  let log: (PlainText) -> Void
+
+  /// Runs until the domain has ended, by SIGHUP or by what xenstored tells.
+  public static func run(
+    _ options: QMPProxyOptions, log: @escaping (PlainText) -> Void
+  ) throws(ToolError) {
+    let signals = try attempt(options.socket) { () throws(SystemError) in try EndingSignals() }
+    do throws(ToolError) {
+      let given = try RestoreSession.given(options)
+      let listener = try attempt(options.socket) { () throws(SystemError) in
+        try UnixListener(options.socket)
+      }
+      let program = try ProxiedProgram.start(options)
+      let relay = try attempt(options.socket) { () throws(SystemError) in try QMPRelay() }
+      var proxy = QMPProxy(options, signals.number, listener, program, relay, log)
+      proxy.standBy()
+      if let given { RestoreSession.run(given, options, signals.number, log) }
+      try proxy.serve()
+      proxy.end()
+    } catch {
+      refuse(options, error)
+      throw error
+    }
+    signals.settle()
+  }
+
+  /// Where libxl looks whether the proxy runs: its log then tells why not.
+  private static func refuse(_ options: QMPProxyOptions, _ error: ToolError) {
+    guard let path = options.statePath else { return }
+    var text = PlainText()
+    text.append("stubsave: ")
+    text.append(escaping: error.text.bytes, maxBytes: 1024)
+    try? DomainWatch.say(text, at: path, options.place.xenstore)
+  }
+
+  private init(
+    _ options: QMPProxyOptions, _ signals: Int32, _ listener: consuming UnixListener,
+    _ program: consuming ProxiedProgram, _ relay: QMPRelay, _ log: @escaping (PlainText) -> Void
+  ) {
+    self.options = options
+    self.signals = signals
+    self.listener = listener
+    self.program = program
+    self.relay = relay
+    self.log = log
+  }
+
+  /// What concerns the stubdomain beside its QMP; without a xenstored the rest goes on.
+  private mutating func standBy() {
+    do throws(XenError) {
+      watch = try DomainWatch(domid: options.stubdomain, options.place.xenstore)
+    } catch {
+      logFailure(options.place.xenstore, ToolError(error, options.place.name))
+    }
+    // Proxies that were killed, of domains that are no more; after libxl has what it waits for.
+    do throws(ToolError) {
+      for said in try Collecting.run(options.place.xenstore) { log(said) }
+    } catch {
+      log(error.text)
+    }
+  }
+
+  // MARK: Waiting
+
+  private mutating func serve() throws(ToolError) {
+    while true {
+      if try hearOfDomain() { return }
+      let numbers = [
+        signals, program.number, watch?.number,
+        clientNumber == nil ? listener.number : nil, clientNumber, serverNumber,
+      ]
+      let deadline = [saveDeadline, sessionDeadline].compactMap { $0 }.min()
+      let ready = try attempt(options.socket) { () throws(SystemError) in
+        try Readable.wait(
+          for: numbers, until: deadline ?? Deadline(timeoutMilliseconds: .max))
+      }
+      if ready[0] { return }
+      if ready[1] { try startAgain() }
+      if ready[3] { accept() }
+      do throws(MonitorError) {
+        if ready[4] { try takeFromClient() }
+        if ready[5] && serverNumber != nil { try takeFromServer() }
+        try heedDeadlines()
+      } catch {
+        drop(error)
+      }
+    }
+  }
+
+  /// - Returns: whether the domain is there no more.
+  private mutating func hearOfDomain() throws(ToolError) -> Bool {
+    let news: DomainWatch.News
+    do throws(XenError) {
+      guard let found = try watch?.take() else { return false }
+      news = found
+    } catch {
+      // xenstored has ended: SIGHUP remains.
+      watch = nil
+      log(ToolError(error, options.place.name).text)
+      return false
+    }
+    if let process = news.consoleProcess { limitConsoles(process) }
+    return news.isGone
+  }
+
+  /// A stubdomain that writes to its consoles without end fills no disk of dom0's.
+  private func limitConsoles(_ process: UInt32) {
+    guard options.maxConsoleBytes > 0, let process = Int32(exactly: process) else { return }
+    do throws(SystemError) {
+      try FileLimit.set(ofProcess: process, bytes: options.maxConsoleBytes)
+    } catch {
+      logFailure(
+        SystemPath(word: "process ", number: UInt64(process)),
+        ToolError(error, options.place.name))
+    }
+  }
+
+  private func logFailure(_ path: SystemPath, _ error: ToolError) {
+    var text = PlainText()
+    text.append(escaping: path.bytes)
+    text.append(": ")
+    text.append(error.text)
+    log(text)
+  }
+
+  private mutating func startAgain() throws(ToolError) {
+    drop(nil)
+    try program.startAgain(options)
+    log(program.words)
+  }
+
+  private mutating func heedDeadlines() throws(MonitorError) {
+    if saveDeadline?.hasPassed == true { try giveUpSave() }
+    if sessionDeadline?.hasPassed == true { endSession() }
+  }
+
+  private var clientNumber: Int32? {
+    switch client {
+    case .some(let connection): connection.number
+    case .none: nil
+    }
+  }
+
+  private var serverNumber: Int32? {
+    switch server {
+    case .some(let connection): connection.number
+    case .none: nil
+    }
+  }
+
+  /// libxl connects anew for each thing that it wants.
+  private mutating func accept() {
+    do throws(SystemError) {
+      let socket = try listener.accept()
+      server = LineConnection(try UnixSocket(connectingTo: program.socket))
+      client = LineConnection(socket)
+      relay = try QMPRelay()
+    } catch {
+      if error.errno == Errno.wouldBlock { return }
+      server = nil
+      log(ToolError(error, program.socket).text)
+    }
+  }
+
+  /// Both sides go together; the disk stays for the next client.
+  mutating func drop(_ error: MonitorError?) {
+    if let error {
+      var text = PlainText()
+      text.append("a connection ends: ")
+      text.append(error)
+      log(text)
+    }
+    client = nil
+    server = nil
+    saveDeadline = nil
+  }
+
+  // MARK: The end
+
+  mutating func endSession() {
+    sessionDeadline = nil
+    guard let session = session.take() else { return }
+    for said in session.end() { log(said) }
+  }
+
+  private mutating func end() {
+    drop(nil)
+    endSession()
+    program.end()
+  }
+}

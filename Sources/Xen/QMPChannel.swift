@@ -1,0 +1,17 @@
+import SystemIO
+
+/// The channel between libxl and the QMP of a stubdomain's QEMU.
+public enum QMPChannel {
+  /// The guest whose QEMU it is; nil if it is another channel, such as VNC's.
+  ///
+  /// - Parameters:
+  ///   - channel: `/local/domain/S/device-model/T/qmp-vchan` (libxl_dm.c, spawn_qmp_proxy).
+  ///   - stubdomain: S.
+  public static func target(of channel: SystemPath, _ stubdomain: UInt32) -> UInt32? {
+    let words = channel.bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    guard words.count == 7, let target = Decimal.number([UInt8](words[5])),
+      Node.domain(stubdomain)("device-model")(target)("qmp-vchan").path.bytes == channel.bytes
+    else { return nil }
+    return target
+  }
+}

@@ -1,0 +1,177 @@
+import ArgumentParser
+import Foundation
+import SaveDisk
+import SystemIO
+import Toolstack
+import Transfer
+
+struct HooksCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "hooks",
+    abstract: "Have a toolstack save and restore over save disks.",
+    subcommands: [HooksInstall.self, HooksRemove.self, HooksShow.self])
+}
+
+/// Whose hooks.
+enum Toolstack: String, ExpressibleByArgument, CaseIterable {
+  /// libxl's, which are also libvirt's.
+  case xl
+}
+
+struct HooksOptions: ParsableArguments {
+  @Argument(help: "The toolstack: xl, which stands for all that use libxl.")
+  var toolstack: Toolstack
+
+  @Option(help: ArgumentHelp("The system that is meant, if not this one.", valueName: "directory"))
+  var root = "/"
+
+  func validate() throws {
+    guard root.hasPrefix("/") else { throw ValidationError("--root must begin with /.") }
+  }
+
+  func options() throws(ToolError) -> HookOptions {
+    var options = HookOptions(program: try program())
+    options.root = root.count > 1 && root.hasSuffix("/") ? String(root.dropLast()) : root
+    return options
+  }
+
+  /// This program, as the system sees it that is meant.
+  private func program() throws(ToolError) -> String {
+    let own = SystemPath(word: "/proc/self/exe")
+    do throws(SystemError) {
+      let path = String(decoding: try Names.target(of: own).bytes, as: UTF8.self)
+      return root != "/" && path.hasPrefix(root + "/") ? String(path.dropFirst(root.count)) : path
+    } catch {
+      throw ToolError(error, own)
+    }
+  }
+}
+
+struct HooksInstall: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "install",
+    abstract: "Put 'stubsave qmp-proxy' in the place of libxl's vchan-socket-proxy.",
+    discussion: """
+      libxl's own stays beside it, as vchan-socket-proxy.distrib, and goes on doing its work behind \
+      ours; on Debian dpkg is told. Stubdomains that run already keep their proxy until they are \
+      started anew. Run it again after a new version of Xen, or to change the options.
+      """)
+
+  @OptionGroup var hooks: HooksOptions
+  @OptionGroup var settings: ProxySettings
+
+  @Flag(help: "Tell what would be done, and do nothing.")
+  var dryRun = false
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
+      var options = try hooks.options()
+      options.isDryRun = dryRun
+      options.proxyOptions = settings.words
+      try HooksText.say(try Hooks.install(options), json: output.json)
+      return .good
+    }
+  }
+}
+
+struct HooksRemove: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "remove",
+    abstract: "Put libxl's own vchan-socket-proxy back.",
+    discussion: "Stubdomains that run already keep their proxy.")
+
+  @OptionGroup var hooks: HooksOptions
+
+  @Flag(help: "Tell what would be done, and do nothing.")
+  var dryRun = false
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
+      var options = try hooks.options()
+      options.isDryRun = dryRun
+      try HooksText.say(try Hooks.remove(options), json: output.json)
+      return .good
+    }
+  }
+}
+
+struct HooksShow: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "show",
+    abstract: "Tell what stands in libxl's place, a line for each, and whose proxies run.")
+
+  @OptionGroup var hooks: HooksOptions
+  @OptionGroup var xenstore: XenstoreOptions
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
+      let places = try Hooks.places(try hooks.options())
+      // Without Xen running there is nobody to be listed.
+      let isHere = hooks.root == "/" && FileManager.default.fileExists(atPath: xenstore.path.text)
+      let others = isHere ? try Hooks.proxiesOfOthers(xenstore.path) : []
+      if output.json {
+        try Console.say(json: HooksReport(places, others))
+        return .good
+      }
+      for place in places { try Console.say(HooksText.line(place)) }
+      for stubdomain in others { try Console.say(HooksText.line(stubdomain)) }
+      return .good
+    }
+  }
+}
+
+enum HooksText {
+  static func say(_ lines: [PlainText], json: Bool) throws(ToolError) {
+    if json {
+      try Console.say(json: StepsReport(steps: lines.map(\.text)))
+      return
+    }
+    for line in lines { try Console.say(line.text) }
+  }
+
+  static func line(_ place: HookPlace) -> String {
+    switch place.state {
+    case .original: "\(place.path): libxl's own; `stubsave hooks install xl` puts ours there"
+    case .ours: "\(place.path): stubsave's; libxl's own is vchan-socket-proxy.distrib"
+    case .orphaned:
+      "\(place.path): stubsave's, of a Xen that is no longer there; "
+        + "`stubsave hooks remove xl` takes it away"
+    }
+  }
+
+  static func line(_ stubdomain: StubdomainSummary) -> String {
+    let proxy = stubdomain.proxy.bytes.isEmpty ? "no proxy" : "\(stubdomain.proxy.text), not ours"
+    return "stubdomain \(stubdomain.domid), \(stubdomain.name.text): \(proxy); "
+      + "its guest is not saved over a disk before it is started anew"
+  }
+}
+
+struct StepsReport: Encodable {
+  let type = "steps"
+  let steps: [String]
+  enum CodingKeys: CodingKey { case type, steps }
+}
+
+struct HooksReport: Encodable {
+  let type = "hooks"
+  let places: [Place]
+  /// Whose proxy is not ours.
+  let stubdomains: [StubdomainReport]
+  enum CodingKeys: CodingKey { case type, places, stubdomains }
+
+  struct Place: Encodable {
+    let path: String
+    /// `original`, `ours`, `orphaned`.
+    let state: String
+  }
+
+  init(_ places: [HookPlace], _ others: [StubdomainSummary]) {
+    self.places = places.map { Place(path: $0.path, state: "\($0.state)") }
+    stubdomains = others.map(StubdomainReport.init)
+  }
+}

@@ -1,0 +1,162 @@
+import ArgumentParser
+import SaveDisk
+import SystemIO
+import Toolstack
+import Transfer
+import Xen
+
+/// libxl's vchan-socket-proxy, with its command line.
+struct QMPProxyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "qmp-proxy",
+    abstract:
+      "Stand in the place of libxl's vchan-socket-proxy, so that 'xl save' goes over a disk.",
+    discussion: """
+      libxl starts it, not you: 'stubsave hooks' puts it there. libxl's own program runs behind it, \
+      and gets everything that is not the QMP of a stubdomain's QEMU.
+      """)
+
+  @Option(help: ArgumentHelp("libxl's own vchan-socket-proxy.", valueName: "program"))
+  var program: PathArgument
+
+  @Option(help: ArgumentHelp("Where libxl has its state files.", valueName: "directory"))
+  var states = PathArgument(path: SystemPath(word: "/var/lib/xen"))
+
+  @OptionGroup var settings: ProxySettings
+
+  @Option(help: ArgumentHelp("The socket of dom0's xenstored.", valueName: "socket"))
+  var xenstore: PathArgument?
+
+  @Flag(name: .shortAndLong, help: "As vchan-socket-proxy has it.")
+  var verbose = false
+
+  @Option(
+    name: .shortAndLong, help: ArgumentHelp("As vchan-socket-proxy has it.", valueName: "mode"))
+  var mode: String?
+
+  @Option(
+    name: .shortAndLong, help: ArgumentHelp("As vchan-socket-proxy has it.", valueName: "path"))
+  var statePath: PathArgument?
+
+  @Argument(help: ArgumentHelp("The stubdomain.", valueName: "domid"))
+  var stubdomain: UInt32
+
+  @Argument(help: ArgumentHelp("The channel's node in xenstore.", valueName: "node"))
+  var channel: PathArgument
+
+  @Argument(help: ArgumentHelp("Where libxl connects to.", valueName: "socket"))
+  var socket: PathArgument
+
+  func run() throws {
+    SignalsAsErrors.ofPipes()
+    try Console.run(json: false) { () throws(ToolError) -> ExitStatus in
+      guard let target = QMPChannel.target(of: channel.path, stubdomain), mode == nil else {
+        return try becomeProgram()
+      }
+      try QMPProxy.run(try options(target)) { Console.complain($0) }
+      return .good
+    }
+  }
+
+  private func options(_ target: UInt32) throws(ToolError) -> QMPProxyOptions {
+    var place = StubdomainPlace(.domid(stubdomain))
+    if let xenstore { place.xenstore = xenstore.path }
+    place.maxSumBytes = settings.maxDisks.bytes
+    var transfer = TransferSettings(.stubdomain(place), spoolDirectory: SpoolDirectory.path)
+    transfer.maxStateBytes = settings.maxState.bytes
+    transfer.timeoutMilliseconds = settings.timeout.milliseconds
+    var dump = DumpOptions(transfer, output: try file("qemu-save.", target))
+    // libxl reads it at once, and removes it.
+    dump.isDurable = false
+    var restore = RestoreOptions(transfer, input: try file("qemu-resume.", target))
+    restore.isRootsFile = true
+    restore.requiresTrailer = settings.requireTrailer
+    restore.isForced = settings.anyDevices
+    var options = QMPProxyOptions(
+      stubdomain: stubdomain, target: target, socket: socket.path, program: program.path,
+      arguments: libxls, statePath: statePath?.path, place: place, dump: dump, restore: restore)
+    options.maxConsoleBytes = settings.maxConsole.bytes
+    return options
+  }
+
+  private func file(_ name: StaticString, _ target: UInt32) throws(ToolError) -> SystemPath {
+    let name = [UInt8](SystemPath(word: name, number: UInt64(target)).bytes)
+    if let file = states.path.appending(name) { return file }
+    throw ToolError(.usage, states.path) { $0.append("is no directory") }
+  }
+
+  /// libxl's arguments, without the socket.
+  private var libxls: [SystemPath] {
+    var words: [SystemPath] = []
+    if verbose { words.append(SystemPath(word: "--verbose")) }
+    if let mode {
+      words += [SystemPath(word: "--mode"), PathArgument(argument: mode)?.path].compactMap { $0 }
+    }
+    if let statePath { words += [SystemPath(word: "--state-path"), statePath.path] }
+    return words + [SystemPath(word: "", number: UInt64(stubdomain)), channel.path]
+  }
+
+  private func becomeProgram() throws(ToolError) -> ExitStatus {
+    do throws(SystemError) {
+      try Program.become(program.path, [program.path] + libxls + [socket.path])
+    } catch {
+      throw ToolError(error, program.path)
+    }
+    return .good
+  }
+}
+
+/// What a proxy is told by whoever puts it into its place.
+struct ProxySettings: ParsableArguments {
+  private static let defaultTimeoutMilliseconds: UInt64 = 60_000
+
+  @Option(help: ArgumentHelp("Most bytes of state.", valueName: "size"))
+  var maxState = ByteCount(bytes: ReaderLimits.defaultStateBytes)
+
+  @Option(
+    help: ArgumentHelp(
+      "Most bytes of all save disks on this machine together.", valueName: "size"))
+  var maxDisks = ByteCount(bytes: DiskClaim.defaultMaxSumBytes)
+
+  @Option(
+    help: ArgumentHelp(
+      "Most bytes of each file in dom0 that a stubdomain's consoles are written to; 0 is no limit.",
+      valueName: "size"))
+  var maxConsole = ByteCount(bytes: QMPProxyOptions.defaultMaxConsoleBytes)
+
+  @Option(
+    help: ArgumentHelp(
+      "How long the agent and QEMU may take, before they are given up; at most 3600.",
+      valueName: "seconds"))
+  var timeout = Seconds(milliseconds: defaultTimeoutMilliseconds)
+
+  @Flag(help: "Restore no state without a trailer, by which it can be checked.")
+  var requireTrailer = false
+
+  @Flag(help: "Restore also what was saved by a QEMU with other devices.")
+  var anyDevices = false
+
+  func validate() throws {
+    guard maxState.bytes > 0 && maxState.bytes <= 1 << 61 else {
+      throw ValidationError("--max-state must be more than 0 and at most 2^61.")
+    }
+  }
+
+  /// As options of `qmp-proxy`; what is the default is left out.
+  var words: [String] {
+    var words: [String] = []
+    for (name, value, other) in [
+      ("--max-state", maxState.bytes, ReaderLimits.defaultStateBytes),
+      ("--max-disks", maxDisks.bytes, DiskClaim.defaultMaxSumBytes),
+      ("--max-console", maxConsole.bytes, QMPProxyOptions.defaultMaxConsoleBytes),
+    ] where value != other {
+      words += [name, "\(value)"]
+    }
+    if timeout.milliseconds != Self.defaultTimeoutMilliseconds {
+      words += ["--timeout", timeout.defaultValueDescription]
+    }
+    if requireTrailer { words.append("--require-trailer") }
+    if anyDevices { words.append("--any-devices") }
+    return words
+  }
+}
