@@ -15,7 +15,8 @@ struct GivenState: ~Copyable {
     // Of all streams together; the state by itself is measured below.
     let limits = ReaderLimits.forState(maxBytes: options.transfer.maxStateBytes)
     let input =
-      options.isRootsFile ? try openRootsFile(options.input) : try DiskCommands.openInput(options.input)
+      options.isRootsFile
+      ? try openRootsFile(options.input) : try DiskCommands.openInput(options.input)
     let copy = try privateCopy(
       of: input, options.input, limits, options.transfer.spoolDirectory)
     if try attempt(

@@ -62,7 +62,7 @@ import Testing
     (#"{"\u0069d":7,"r\u0065turn":{}}"#, #"{"return":{},"id":7}"#),
     (
       #"{"error":{"class":"CommandNotFound","desc":"no\nsuch \u2022"},"id":7}"#,
-      #"{"error":{"class":"CommandNotFound","desc":"no\\x0Asuch \\xE2\\x80\\xA2"},"id":7}"#
+      #"{"error":{"class":"CommandNotFound","desc":"no\\x0asuch \\xe2\\x80\\xa2"},"id":7}"#
     ),
     (
       #"{"error":{"class":"Other"},"id":7}"#,

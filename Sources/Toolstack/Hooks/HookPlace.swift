@@ -23,7 +23,8 @@ public struct HookPlace: Sendable {
   /// What dpkg-divert takes if nothing is said; also where there is no dpkg.
   static let suffix = ".distrib"
   /// The second line of ours.
-  static let mark = "# Put here by `stubsave hooks install xl`; `stubsave hooks remove xl` takes it away."
+  static let mark =
+    "# Put here by `stubsave hooks install xl`; `stubsave hooks remove xl` takes it away."
 
   /// Debian has one directory for each version of Xen, others one of these.
   private static let directories = [
