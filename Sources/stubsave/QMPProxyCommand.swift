@@ -38,6 +38,10 @@ struct QMPProxyCommand: ParsableCommand {
     name: .shortAndLong, help: ArgumentHelp("As vchan-socket-proxy has it.", valueName: "path"))
   var statePath: PathArgument?
 
+  /// Of Qubes' vchan-socket-proxy.
+  @Option(help: ArgumentHelp("As Qubes' vchan-socket-proxy has it.", valueName: "byte"))
+  var reconnectMarker: UInt8?
+
   @Argument(help: ArgumentHelp("The stubdomain.", valueName: "domid"))
   var stubdomain: UInt32
 
@@ -93,6 +97,9 @@ struct QMPProxyCommand: ParsableCommand {
       words += [SystemPath(word: "--mode"), PathArgument(argument: mode)?.path].compactMap { $0 }
     }
     if let statePath { words += [SystemPath(word: "--state-path"), statePath.path] }
+    if let reconnectMarker {
+      words.append(SystemPath(word: "--reconnect-marker=", number: UInt64(reconnectMarker)))
+    }
     return words + [SystemPath(word: "", number: UInt64(stubdomain)), channel.path]
   }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SUITE = "bookworm"
+LZ4 = b"\x02\x21\x4c\x18"  # the legacy frame, as the cloud kernel has it; the other one has xz
 KERNEL, GUEST_KERNEL, XEN = (
     "linux-image-amd64", "linux-image-cloud-amd64", "xen-hypervisor-4.17-amd64")
 # The cloud kernel runs as a PV guest and has blkfront, but cannot be dom0.
@@ -34,12 +35,14 @@ NOT_IN_DOM0 = (
     "usr/share/qemu/openbios*", "usr/share/qemu/u-boot*", "usr/share/qemu/opensbi*",
     "usr/share/qemu/edk2*", "usr/share/qemu/slof*", "usr/share/qemu/s390*", "usr/share/qemu/hppa*",
     "usr/share/qemu/palcode*", "usr/bin/perl*", "usr/lib/x86_64-linux-gnu/perl*", "var/cache/apt",
-    "var/lib/apt", "usr/lib/xen-4.17/boot", "usr/lib/x86_64-linux-gnu/gconv", "lib/udev/hwdb.d",
+    "var/lib/apt", "usr/lib/xen-4.17/boot/xen-shim*", "usr/lib/x86_64-linux-gnu/gconv", "lib/udev/hwdb.d",
     "usr/lib/udev/hwdb.d", "usr/lib/python3*/test", "usr/lib/python3*/idlelib", "lib/modules",
     "usr/lib/locale", "usr/share/i18n", "boot", "usr/lib/systemd", "usr/share/xml", "usr/share/iso-codes")
-# A guest's Python needs no more than what python3-minimal has.
 QEMU = "usr/libexec/xen-qemu-system-i386"
-GUEST_PROGRAMS = (QEMU, "usr/bin/xenstore", "usr/bin/python3.11", "usr/bin/strace")
+XENSTORE = "usr/bin/xenstore"
+# A guest's Python needs no more than what python3-minimal has.
+GUEST_PROGRAMS = ("usr/bin/python3.11", "usr/bin/strace")
+STUBDOMAIN_PROGRAMS = ("usr/lib/xen-4.17/bin/vchan-socket-proxy", "usr/bin/strace")
 
 
 def run(*words: str | Path, **options: object) -> str:
@@ -65,7 +68,8 @@ class Images:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.xen, self.kernel, self.root = folder / "xen", folder / "vmlinux", folder / "dom0.cpio"
-        self.guest_kernel, self.guest_root = folder / "guest-vmlinuz", folder / "guest.cpio"
+        self.guest_kernel, self.guest_root = folder / "guest-vmlinux", folder / "guest.cpio"
+        self.stubdomain_root = folder / "stubdomain.cpio"
         self._packages = folder / "packages"
 
     def make(self) -> None:
@@ -83,8 +87,10 @@ class Images:
         with (next((xen / "boot").glob("xen-*.gz"))).open("rb") as packed, self.xen.open("wb") as out:
             subprocess.run(["gzip", "-dc"], check=True, stdin=packed, stdout=out)
         self.kernel.write_bytes(elf(next((kernel / "boot").glob("vmlinuz-*")).read_bytes()))
-        shutil.copy(next((cloud / "boot").glob("vmlinuz-*")), self.guest_kernel)
+        # Unpacked here: libxl would do it for each guest, under emulation.
+        self.guest_kernel.write_bytes(elf(next((cloud / "boot").glob("vmlinuz-*")).read_bytes()))
         self._make_guest(debian, cloud)
+        self._make_stubdomain(debian, cloud)
         self._make_dom0(debian, kernel)
         shutil.rmtree(self._packages)
         stamp.write_text(digest.hexdigest())
@@ -136,28 +142,39 @@ class Images:
         pack(root, self.root)
 
     def _make_guest(self, debian: Path, kernel: Path) -> None:
-        root = self._packages / "guest"
-        for name in "proc", "sys", "dev", "tmp", "run", "bin", "usr/bin", "mnt":
-            (root / name).mkdir(parents=True)
-        shutil.copy(debian / "bin/busybox", root / "bin")
-        busybox(root)
-        for program in GUEST_PROGRAMS:
-            copy_with_libraries(debian, program, root)
+        """For the guests that stand for stubdomains: with Python."""
+        root = small_root(debian, kernel, GUEST_PROGRAMS, self._packages / "guest")
         (root / "usr/bin/python3").symlink_to("python3.11")
-        for name in "read", "write", "list", "rm", "watch":
-            (root / f"usr/bin/xenstore-{name}").symlink_to("xenstore")
         copy_standard_library(debian, root)
         compile_library(root)
-        for name in "usr/share/seabios", "usr/share/qemu/keymaps":
-            shutil.copytree(debian / name, root / name)
-        for name in "kvmvapic.bin", "linuxboot_dma.bin", "efi-e1000.rom", "efi-virtio.rom", \
-                "efi-rtl8139.rom", "vgabios-stdvga.bin", "vgabios-cirrus.bin", "vgabios-qxl.bin":
-            for place in "usr/share/qemu", "usr/lib/ipxe/qemu":
-                if (debian / place / name).exists():
-                    (root / place).mkdir(parents=True, exist_ok=True)
-                    shutil.copy(debian / place / name, root / place / name)
-        copy_modules(kernel, GUEST_MODULES, root / "lib/modules", keeping=None)
         pack(root, self.guest_root)
+
+    def _make_stubdomain(self, debian: Path, kernel: Path) -> None:
+        """For stubdomains: as small as may be, it is unpacked at each create and restore."""
+        root = small_root(debian, kernel, STUBDOMAIN_PROGRAMS, self._packages / "stubdomain")
+        pack(root, self.stubdomain_root)
+
+
+def small_root(debian: Path, kernel: Path, programs: Iterable[str], root: Path) -> Path:
+    """What guests with a QEMU have in common, and these programs."""
+    for name in "proc", "sys", "dev", "tmp", "run", "bin", "usr/bin", "mnt":
+        (root / name).mkdir(parents=True)
+    shutil.copy(debian / "bin/busybox", root / "bin")
+    busybox(root)
+    for program in (QEMU, XENSTORE, *programs):
+        copy_with_libraries(debian, program, root)
+    for name in "read", "write", "list", "rm", "watch":
+        (root / f"usr/bin/xenstore-{name}").symlink_to("xenstore")
+    for name in "usr/share/seabios", "usr/share/qemu/keymaps":
+        shutil.copytree(debian / name, root / name)
+    for name in "kvmvapic.bin", "linuxboot_dma.bin", "efi-e1000.rom", "efi-virtio.rom", \
+            "efi-rtl8139.rom", "vgabios-stdvga.bin", "vgabios-cirrus.bin", "vgabios-qxl.bin":
+        for place in "usr/share/qemu", "usr/lib/ipxe/qemu":
+            if (debian / place / name).exists():
+                (root / place).mkdir(parents=True, exist_ok=True)
+                shutil.copy(debian / place / name, root / place / name)
+    copy_modules(kernel, GUEST_MODULES, root / "lib/modules", keeping=None)
+    return root
 
 
 def copy_modules(kernel: Path, names: Iterable[str], target: Path, *, keeping: Path | None) -> None:
@@ -240,5 +257,8 @@ def elf(image: bytes) -> bytes:
     sectors = image[0x1F1] or 4
     offset, length = struct.unpack_from("<II", image, 0x248)
     start = (sectors + 1) * 512 + offset
-    # The last four bytes are the length when unpacked.
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(image[start:start + length])
+    packed = image[start:start + length]
+    if packed.startswith(LZ4):
+        # The last four bytes are the length when unpacked.
+        return subprocess.run(["lz4", "-dc"], check=True, input=packed[:-4], stdout=subprocess.PIPE).stdout
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(packed)

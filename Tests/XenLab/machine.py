@@ -12,13 +12,13 @@ MACHINE_MIB, DOM0_MIB = 6144, 2048
 # `max` crashes dom0, and Xen does not start under KVM here.
 PROCESSOR = "qemu64,+svm,+npt"
 PROCESSORS = 2
-GUEST_ROOT, SMALL_ROOT = "guest-ramdisk", "small-ramdisk"
+SMALL_ROOT, BOOT_SECTOR = "small-ramdisk", "hvm-boot"
 SMALL_INIT = "#!/bin/busybox sh\nwhile :; do /bin/busybox sleep 1000; done\n"
 
 
-def guest_ramdisk(images: Images, share: Path, files: dict[str, Path], scratch: Path) -> None:
-    """A guest's root: the one of all, and what is the project's behind it, which the kernel unpacks
-    after it."""
+def ramdisk(root: Path, target: Path, files: dict[str, Path], scratch: Path) -> None:
+    """A guest's root: the one that is made once, and what is the project's behind it, which the kernel
+    unpacks after it."""
     for name, file in files.items():
         place = scratch / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -26,9 +26,16 @@ def guest_ramdisk(images: Images, share: Path, files: dict[str, Path], scratch: 
         place.chmod(0o755)
     own = scratch.with_suffix(".cpio")
     pack(scratch, own)
-    with (share / GUEST_ROOT).open("wb") as out:
-        for part in images.guest_root, own:
+    with target.open("wb") as out:
+        for part in root, own:
             subprocess.run(["cat", part], check=True, stdout=out)
+
+
+def boot_sector(source: Path, share: Path, scratch: Path) -> None:
+    """What an HVM guest boots from its disk; the BIOS loads it to 7C00."""
+    subprocess.run(["as", "--32", "-o", scratch, source], check=True)
+    subprocess.run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o",
+                    share / BOOT_SECTOR, scratch], check=True)
 
 
 def small_ramdisk(share: Path, scratch: Path) -> None:

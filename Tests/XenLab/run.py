@@ -18,7 +18,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 from images import HERE, Images  # noqa: E402
-from machine import Machine, guest_ramdisk, small_ramdisk  # noqa: E402
+from machine import Machine, boot_sector, ramdisk, small_ramdisk  # noqa: E402
 
 ROOT = HERE.parent.parent
 RULES = ROOT / "Sources/udev/59-stubsave.rules"
@@ -28,11 +28,16 @@ LAST_LINES = 60
 def prepare(images: Images, share: Path, options: argparse.Namespace) -> None:
     """What dom0 finds in its share."""
     with tempfile.TemporaryDirectory(prefix="stubsave-xenlab-") as scratch:
-        guest_ramdisk(images, share, {
+        ramdisk(images.guest_root, share / "guest-ramdisk", {
             "init": HERE / "guest/init", "bin/inside.py": HERE / "cases/inside.py",
             "bin/stubsave-agent": options.agent}, Path(scratch) / "guest")
+        ramdisk(images.stubdomain_root, share / "stubdomain-ramdisk", {
+            "init": HERE / "stubdomain/init", "bin/stubsave-agent": options.agent},
+            Path(scratch) / "stubdomain")
         small_ramdisk(share, Path(scratch) / "small")
-    shutil.copy(images.guest_kernel, share / "guest-vmlinuz")
+        boot_sector(HERE / "hvm/boot.S", share, Path(scratch) / "boot.o")
+    shutil.copy(HERE / "hvm/hotplug", share)
+    shutil.copy(images.guest_kernel, share / "guest-vmlinux")
     shutil.copy(options.stubsave, share / "stubsave")
     shutil.copy(RULES, share)
     shutil.copytree(HERE / "cases", share / "cases")
@@ -44,7 +49,7 @@ def prepare(images: Images, share: Path, options: argparse.Namespace) -> None:
 
 def show(logs: Path) -> None:
     """The last of each log, after a failure."""
-    for log in sorted(logs.rglob("*.log")):
+    for log in sorted(logs.rglob("*.log*")):
         # A console may have carried anything.
         lines = log.read_text(encoding="ascii", errors="backslashreplace").splitlines()
         print(f"--- {log}, the last of {len(lines)} lines")
@@ -63,7 +68,7 @@ async def run(options: argparse.Namespace) -> int:
         prepare(images, share, options)
         machine = Machine(images, share, logs / "serial.log")
         is_over = await machine.run(options.timeout)
-        for log in [*share.glob("*.log"), *share.glob("xen/*.log"), *share.glob("*.md")]:
+        for log in [*share.glob("*.log"), *share.glob("xen/*.log*"), *share.glob("*.md")]:
             shutil.copy(log, logs)
     code = machine.exit_code()
     if not is_over:
@@ -77,7 +82,7 @@ async def run(options: argparse.Namespace) -> int:
 def main() -> int:
     """Exit code of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help="transfers, faults, many, compare; all without one")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="transfers, faults, many, compare, saves; all without one")
     parser.add_argument("--stubsave", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--agent", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--folder", type=Path, default=ROOT / ".build/xenlab",

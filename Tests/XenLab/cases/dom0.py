@@ -91,12 +91,13 @@ def traces() -> dict[str, str]:
 
 
 @contextmanager
-def nothing_left(before: dict[str, str] | None = None) -> Iterator[None]:
+def nothing_left(before: dict[str, str] | None = None,
+                 look: Callable[[], dict[str, str]] = traces) -> Iterator[None]:
     """Whatever happens within, dom0 is afterwards as it was."""
-    before = before or traces()
+    before = before or look()
     yield
     deadline = time.monotonic() + SETTLE_SECONDS
-    while (after := traces()) != before and time.monotonic() < deadline:
+    while (after := look()) != before and time.monotonic() < deadline:
         time.sleep(0.1)  # dom0's kernel tells nobody
     for name, found in after.items():
         expect(found == before[name], f"left behind, {name}:\n{found}\nbefore:\n{before[name]}")

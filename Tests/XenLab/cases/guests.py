@@ -14,7 +14,7 @@ LOCAL = Path("/run/lab")  # the share is slow
 BOOT_SECONDS, COMMAND_SECONDS = 300, 180  # on a machine that others use too
 CONFIG = """name="{name}"
 type="pv"
-kernel="/run/lab/guest-vmlinuz"
+kernel="/run/lab/guest-vmlinux"
 ramdisk="/run/lab/{ramdisk}"
 extra="console=hvc0 quiet"
 memory={memory}
@@ -51,7 +51,7 @@ def fetch(*names: str) -> None:
 
 def create(name: str, ramdisk: str, memory: int, lines: str = "") -> int:
     """A PV guest, with more lines in its configuration; its domid."""
-    fetch("guest-vmlinuz", ramdisk)
+    fetch("guest-vmlinux", ramdisk)
     config = LOCAL / f"{name}.cfg"
     config.write_text(CONFIG.format(name=name, memory=memory, ramdisk=ramdisk) + lines)
     run("xl", "create", str(config))

@@ -1,0 +1,386 @@
+"""Somebody falls silent or dies, at each step of a save over `stubsave qmp-proxy`.
+
+libxl hears of it in time and never of a success; the guest does not stand because of us; nothing is
+left; and whoever is left can save again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+from libxl import Refusal
+from machine import Failure, expect, state_in
+from proxied import DOMID, HINT, RUNTIME, TARGET, Proxy, Scene, expect_starts, offered
+from stubdomain import kill_domain, xenstored
+from wire import Saving
+from xenbus import introduce
+
+READY_SECONDS = 5  # for disk and agent
+LIBXL_SECONDS = 10  # for which libxl waits for a reply
+SLACK_SECONDS = 2.5
+ENOUGH = b"QEVM\0\0\0\3"  # of a state that nobody can check
+
+
+async def refused(work: Awaitable[object]) -> str:
+    """What is said in the error that it must be."""
+    try:
+        await work
+    except Refusal as refusal:
+        return str(refusal)
+    raise Failure("a success")
+
+
+async def no_agent(here: Scene) -> str:
+    """QMP goes through; a success does if a state's beginning has come by itself into the file."""
+    bench, saved = here.bench, here.bench.saved
+    await bench.store.remove(HINT)
+    other = Path(bench.lab.path("other"))
+    other.write_bytes(ENOUGH)
+    forms: dict[str, tuple[bool, Callable[[], object]]] = {
+        "nothing": (False, lambda: None),
+        "an empty file": (False, saved.touch),
+        "zeros": (False, lambda: saved.write_bytes(bytes(1 << 16))),
+        "three bytes": (False, lambda: saved.write_bytes(ENOUGH[:3])),
+        "a link to a state": (False, lambda: saved.symlink_to(other)),
+        "a directory": (False, saved.mkdir),
+        "a FIFO": (False, lambda: os.mkfifo(saved)),
+        "a state": (True, lambda: saved.write_bytes(ENOUGH)),
+    }
+    said = list[str]()
+    async with here.proxy() as proxy:
+        for name, (is_good, make) in forms.items():
+            make()
+            await proxy.libxl.begin()
+            expect(not here.kernels.held, "a disk is attached for nobody")
+            order = proxy.libxl.order(bench.lab.path("console"))
+            try:
+                if is_good:
+                    await order
+                else:
+                    said.append(await refused(order))
+            except Failure as failure:
+                raise Failure(f"{name}: {failure}") from failure
+            finally:
+                if saved.is_dir() and not saved.is_symlink():
+                    saved.rmdir()
+                else:
+                    saved.unlink(missing_ok=True)
+            await here.goes_on(proxy)
+    return f"a success for {sum(good for good, _ in forms.values())} of {len(forms)}; {said[0]}"
+
+
+async def agent_killed(here: Scene) -> str:
+    """Before the save: an error while the guest still runs. While it is carried: an error, too."""
+    async with here.proxy() as proxy:
+        async with here.agent() as agent:
+            agent.kill()
+            await agent.wait()
+            start = time.monotonic()
+            first = await refused(proxy.libxl.log_dirty(True))
+            took = time.monotonic() - start
+            expect(took < READY_SECONDS + SLACK_SECONDS, f"{first}; after {took:.1f} s")
+            await here.guest.monitor.expect_status("running")
+            await here.bench.nothing_left()
+        async with here.agent() as agent:
+            await proxy.libxl.begin()
+            agent.send_signal(signal.SIGSTOP)
+            order = asyncio.create_task(proxy.libxl.order())
+            await offered("save")
+            agent.kill()
+            await agent.wait()
+        async with here.agent():  # as init starts it again
+            second = await refused(order)
+            await here.goes_on(proxy)
+            await here.saves(proxy)
+    return f"{first} (after {took:.1f} s); {second}"
+
+
+async def never_connects(here: Scene) -> str:
+    """The stubdomain's kernel has no eye for the disk: an error in time, the guest runs on."""
+    async with here.agent(), here.proxy() as proxy:
+        here.kernels.connects = False
+        try:
+            start = time.monotonic()
+            said = await refused(proxy.libxl.log_dirty(True))
+            took = time.monotonic() - start
+        finally:
+            here.kernels.connects = True
+        expect(took < READY_SECONDS + SLACK_SECONDS, f"{said}; after {took:.1f} s")
+        await here.guest.monitor.expect_status("running")
+        await here.bench.nothing_left()
+        # Late, but in time.
+        here.kernels.connects = False
+        begun = asyncio.create_task(proxy.libxl.begin())
+        while not await here.bench.store.children(f"/local/domain/{DOMID}/device/vbd"):
+            await asyncio.sleep(0.01)
+        here.kernels.connects = True
+        here.kernels.heed()
+        await begun
+        await proxy.libxl.order()
+        state_in(here.taken())
+        await here.goes_on(proxy)
+    return f"{said} (after {took:.1f} s)"
+
+
+async def never_lets_go(here: Scene) -> str:
+    """It keeps the disk: libxl is told of its success, and waits for nothing longer than it may."""
+    async with here.agent(), here.proxy() as proxy:
+        here.kernels.lets_go = False
+        try:
+            await proxy.libxl.begin()
+            await proxy.libxl.order()
+            state_in(here.taken())
+            start = time.monotonic()
+            await proxy.libxl.log_dirty(False)
+            await proxy.libxl.execute("cont")
+            took = time.monotonic() - start
+        finally:
+            here.kernels.lets_go = True
+        expect(took < LIBXL_SECONDS - SLACK_SECONDS, f"after {took:.1f} s")
+        await proxy.said("did not let go of the disk")
+        await here.bench.nothing_left()
+        await here.guest.goes_on()
+        await here.saves(proxy)
+    return f"the next commands took {took:.1f} s"
+
+
+class Step:
+    """Where a save stands: `reach` leads there, and gives what libxl waits for then."""
+
+    def __init__(self, here: Scene, proxy: Proxy, agent: asyncio.subprocess.Process) -> None:
+        self.here, self.proxy, self.agent = here, proxy, agent
+
+    async def idle(self) -> None:
+        """Nothing is wanted."""
+
+    async def connecting(self) -> asyncio.Task[None]:
+        """The disk's nodes are there, and its kernel does not connect."""
+        self.here.kernels.connects = False
+        begun = asyncio.create_task(self.proxy.libxl.log_dirty(True))
+        while not await self.here.bench.store.children(f"/local/domain/{DOMID}/device/vbd"):
+            await asyncio.sleep(0.005)
+        return begun
+
+    async def resetting(self) -> asyncio.Task[None]:
+        """The agent does not answer."""
+        self.agent.send_signal(signal.SIGSTOP)
+        begun = asyncio.create_task(self.proxy.libxl.log_dirty(True))
+        await offered("reset")
+        return begun
+
+    async def attached(self) -> None:
+        """The disk is there, libxl has stopped the guest."""
+        await self.proxy.libxl.begin()
+
+    async def saving(self) -> asyncio.Task[None]:
+        """QEMU does not answer."""
+        await self.attached()
+        reached = asyncio.Event()
+
+        async def hold(saving: Saving) -> None:
+            await saving.order()
+            reached.set()
+
+        self.here.wire.mangle = hold
+        order = asyncio.create_task(self.proxy.libxl.order())
+        await reached.wait()
+        return order
+
+    async def carrying(self) -> asyncio.Task[None]:
+        """The agent does not write."""
+        await self.attached()
+        self.agent.send_signal(signal.SIGSTOP)
+        order = asyncio.create_task(self.proxy.libxl.order())
+        await offered("save")
+        return order
+
+    async def saved(self) -> None:
+        """The state is in the file; the disk is on its way back."""
+        await self.attached()
+        await self.proxy.libxl.order()
+        state_in(self.here.taken())
+
+
+STEPS = (Step.idle, Step.connecting, Step.resetting, Step.attached, Step.saving, Step.carrying,
+         Step.saved)
+
+
+async def ended(here: Scene, step: str, end: Callable[[Proxy], object]) -> str:
+    """Somebody ends it all there: the proxy ends by itself, soon."""
+    dead = xenstored() / f"dead.{DOMID}"
+    async with here.agent() as agent, here.proxy() as proxy:
+        try:
+            waits = await getattr(Step(here, proxy, agent), step)()
+            start = time.monotonic()
+            end(proxy)
+            code = await proxy.ended()
+            took = time.monotonic() - start
+        finally:
+            here.kernels.connects = True
+            if dead.exists():  # before its connection ends: else nobody hears of that
+                await introduce(here.bench.store, DOMID, TARGET)
+        expect(took < SLACK_SECONDS, f"after {took:.1f} s")
+        if waits:
+            try:
+                await waits
+                raise Failure("libxl was told of a success")
+            except (ConnectionError, Refusal):
+                pass
+    await here.bench.nothing_left()
+    return f"exit {code} after {took:.1f} s: {proxy.log.strip() or 'nothing said'}"
+
+
+async def hung_up(here: Scene, step: str) -> str:
+    """By SIGHUP; the guest goes on, and the next proxy saves it."""
+    said = await ended(here, step, lambda proxy: proxy.process.send_signal(signal.SIGHUP))
+    await again(here)
+    return said
+
+
+async def domain_dies(here: Scene, step: str) -> str:
+    """By the stubdomain's end."""
+    said = await ended(here, step, lambda _: kill_domain(DOMID))
+    await again(here)
+    return said
+
+
+async def again(here: Scene) -> None:
+    """All anew, with the same guest: a good save."""
+    await here.guest.monitor.execute("cont")
+    async with here.agent(), here.proxy() as proxy:
+        await here.saves(proxy)
+
+
+async def killed(here: Scene, step: str) -> str:
+    """By SIGKILL: libxl's own proxy ends too, and `gc` leaves nothing."""
+    async with here.agent() as agent, here.bench.starting(here.path) as proxy:
+        try:
+            await here.bench.runs(proxy)
+            waits = await getattr(Step(here, proxy, agent), step)()
+            proxy.process.kill()
+            await proxy.all_ended()
+        finally:
+            here.kernels.connects = True
+        if waits:
+            with suppress(ConnectionError, Refusal):
+                await waits
+                raise Failure("libxl was told of a success")
+    for name in proxy.socket, f"{proxy.socket}.stubsave":
+        expect(Path(name).is_socket(), f"{name} is gone")  # not in the way of the next
+    said = await here.bench.lab.good("gc", "--xenstore", str(xenstored() / "dom0"))
+    await here.bench.nothing_left()
+    await again(here)
+    return " / ".join(said.decode().splitlines()) or "gc has nothing to do"
+
+
+async def libxl_lost(here: Scene, step: str) -> str:
+    """libxl goes in the middle: whatever is still said of its command, the next one gets its own."""
+    async with here.agent() as agent, here.proxy() as proxy:
+        waits = await getattr(Step(here, proxy, agent), step)()
+        if waits:
+            waits.cancel()
+            with suppress(asyncio.CancelledError):
+                await waits
+        here.kernels.connects = True
+        here.kernels.heed()
+        agent.send_signal(signal.SIGCONT)
+        await proxy.libxl.execute("cont")
+        here.bench.saved.unlink(missing_ok=True)  # it may have been carried on with
+        await here.saves(proxy)
+        await here.bench.nothing_left()
+    return proxy.log.strip() or "nothing said"
+
+
+async def qemu_dies(here: Scene) -> str:
+    """QEMU is killed while it saves, and while the state is carried."""
+    reached = asyncio.Event()
+
+    async def hold(saving: Saving) -> None:
+        reached.set()
+
+    async with here.agent(), here.proxy() as proxy:
+        await proxy.libxl.begin()
+        here.wire.mangle = hold
+        order = asyncio.create_task(proxy.libxl.order())
+        await reached.wait()
+        here.guest.process.kill()
+        try:
+            await order
+            raise Failure("a success")
+        except (ConnectionError, Refusal) as error:
+            said = repr(error)
+        await here.guest.process.wait()
+        expect(not os.path.lexists(here.bench.saved), "a state is there that was not to be")
+        with suppress(ConnectionError):
+            await proxy.libxl.log_dirty(False)
+            raise Failure("a success")
+    return f"{said}; {proxy.log.strip()}"
+
+
+async def channel_dies(here: Scene, proxy: Proxy) -> None:
+    """Kill it, and wait until another one runs."""
+    await here.bench.store.remove(here.bench.state_path)
+    os.kill(proxy.channels()[-1], signal.SIGKILL)
+    await here.bench.runs(proxy)
+
+
+async def channel_just_killed(here: Scene) -> str:
+    """libxl's own proxy dies when nobody needs it; libxl comes while it is started again."""
+    async with here.agent(), here.proxy() as proxy:
+        os.kill(proxy.channels()[-1], signal.SIGKILL)
+        await proxy.said("started again")
+        await here.saves(proxy)
+    return proxy.log
+
+
+async def channel_killed(here: Scene) -> str:
+    """The same, when nobody needs it and in the middle, and again and again."""
+    async with here.agent(), here.proxy() as proxy:
+        await channel_dies(here, proxy)
+        await here.saves(proxy)
+        expect_starts(proxy, 2)
+        order = await Step(here, proxy, proxy.process).saving()
+        await channel_dies(here, proxy)
+        with suppress(ConnectionError):
+            await order
+            raise Failure("a success")
+        await here.goes_on(proxy)
+        await here.saves(proxy)
+        expect_starts(proxy, 3)
+        while proxy.process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(proxy.channels()[-1], signal.SIGKILL)
+            await asyncio.sleep(0.02)
+        code = await proxy.ended()
+        expect(code == 9 and "again and again" in proxy.log, f"exit {code}: {proxy.log}")
+    return f"exit {code} after {len(proxy.channels())} starts"
+
+
+async def xenstored_killed(here: Scene) -> str:
+    """xenstored ends: a save is refused, all else goes through, SIGHUP ends it. Nodes go with it."""
+    async with here.agent(), here.bench.starting(here.path) as proxy:
+        await here.bench.runs(proxy)
+        await proxy.libxl.begin()
+        os.kill(int((xenstored() / "pid").read_text()), signal.SIGKILL)
+        await proxy.said("xenstore")
+        order = await refused(proxy.libxl.order())
+        await proxy.libxl.log_dirty(False)
+        await proxy.libxl.execute("cont")
+        said = await refused(proxy.libxl.log_dirty(True))
+        start = time.monotonic()
+        code = await proxy.hang_up()
+        took = time.monotonic() - start
+        expect(took < SLACK_SECONDS, f"after {took:.1f} s")
+        left = [path.name for path in RUNTIME.iterdir() if path.name != "turn"]
+        expect(not left, f"left: {left}")
+        await here.guest.goes_on()
+    return f"{order}; {said}; exit {code}"
+
+
+CASES = no_agent, agent_killed, never_connects, never_lets_go, channel_just_killed, channel_killed

@@ -1,0 +1,65 @@
+"""xl's save file: where QEMU's state is in it (tools/xl/xl.h, docs/specs/libxl-migration-stream.pandoc,
+libxc-migration-stream.pandoc)."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+from dom0 import expect
+
+MAGIC = b"Xen saved domain, xl format\n \0 \r"
+LIBXL, LIBXL_VERSION = b"LibxlFmt", 2
+LIBXC, LIBXC_VERSION = b"\xff" * 8 + b"XENF", (2, 3)
+END, LIBXC_CONTEXT, EMULATOR_CONTEXT, UPSTREAM = 0, 1, 3, 2
+# The footer of formats/save-disk.md, section 10.
+TRAILER, FOOTER_BYTES = b"\x89STUBTRLR\r\n\x1a\n\0\0\0", 64
+
+
+def emulator_states(path: Path) -> list[bytes]:
+    """The bodies of the EMULATOR_CONTEXT records, whole; the file must be good up to its end."""
+    with path.open("rb") as file:
+        expect(file.read(32) == MAGIC, f"{path}: not xl's")
+        *_, optional = struct.unpack("<4I", file.read(16))
+        file.read(optional)
+        identifier, version, _ = struct.unpack(">8sII", file.read(16))
+        expect((identifier, version) == (LIBXL, LIBXL_VERSION), f"{path}: not libxl's")
+        states = list[bytes]()
+        while True:
+            kind, length = struct.unpack("<II", file.read(8))
+            if kind == END:
+                break
+            if kind == LIBXC_CONTEXT:
+                skip_libxc(file)
+            elif kind == EMULATOR_CONTEXT:
+                emulator, _ = struct.unpack("<II", file.read(8))
+                expect(emulator == UPSTREAM, f"{path}: emulator {emulator}")
+                states.append(file.read(length - 8))
+            else:
+                file.seek(length, 1)
+            file.seek(-length % 8, 1)
+        expect(not file.read(), f"{path}: something after its end")
+        return states
+
+
+def skip_libxc(file: BinaryIO) -> None:
+    """The guest's memory and processors."""
+    marker, version, _, _, _ = struct.unpack(">12sIHHI", file.read(24))
+    expect(marker == LIBXC and version in LIBXC_VERSION, f"not libxc's: {marker!r} {version}")
+    file.seek(16, 1)  # the domain's header
+    while True:
+        kind, length = struct.unpack("<II", file.read(8))
+        file.seek(length + -length % 8, 1)
+        if kind == END:
+            return
+
+
+def qemus(state: bytes) -> bytes:
+    """What QEMU has written, without the trailer, if there is one."""
+    footer = state[-FOOTER_BYTES:]
+    if not footer.startswith(TRAILER):
+        return state
+    length, metadata = struct.unpack_from("<QQ", footer, 24)
+    expect(length + metadata + FOOTER_BYTES == len(state), f"trailer: {length}, {metadata} of {len(state)}")
+    return state[:length]
