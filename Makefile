@@ -8,7 +8,7 @@ PYTHON ?= /usr/bin/python3
 BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev libxen-dev
 TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 qemu-system-xen \
 	strace e2fsprogs lz4 lvm2 fdisk mount xen-utils-4.17 \
-	mmdebstrap cpio busybox-static kmod xz-utils
+	mmdebstrap cpio busybox-static kmod xz-utils binutils
 PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
 # One static program: it runs where no Swift is installed, and starts in half the time, because

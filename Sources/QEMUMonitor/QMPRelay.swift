@@ -222,6 +222,7 @@ public struct QMPRelay {
 
   /// - Parameter line: of an object, without its closing brace.
   fileprivate static func end(_ line: [UInt8], _ id: [UInt8]?) -> [UInt8] {
-    line + (id.map { [UInt8](#","id":"#.utf8) + $0 } ?? []) + [UInt8(ascii: "}"), 0x0A]
+    // As QEMU ends its lines: libxl looks for both bytes (libxl_qmp.c, qmp_ev_get_next_msg).
+    line + (id.map { [UInt8](#","id":"#.utf8) + $0 } ?? []) + [UInt8(ascii: "}"), 0x0D, 0x0A]
   }
 }

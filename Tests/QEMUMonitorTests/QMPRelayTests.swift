@@ -48,9 +48,9 @@ import Testing
     let text =
       " {\"execute\" : \"st\\u006fp\", \"id\":  [1, {\"a\": null}], \"x\": 1, \"arguments\" : {} }"
     let line = relay.pass(try Self.command(text))
-    #expect(Self.text(line ?? []) == #"{"execute":"stop","arguments":{},"id":9}"# + "\n")
+    #expect(Self.text(line ?? []) == #"{"execute":"stop","arguments":{},"id":9}"# + "\r\n")
     let reply = relay.message([UInt8](#"{"return":{},"id":9}"#.utf8))
-    #expect(Self.text(reply?.line ?? []) == #"{"return":{},"id":[1,{"a":null}]}"# + "\n")
+    #expect(Self.text(reply?.line ?? []) == #"{"return":{},"id":[1,{"a":null}]}"# + "\r\n")
   }
 
   @Test(arguments: [
@@ -79,7 +79,7 @@ import Testing
     (#"{"QMP":{"version":{}},"return":{},"id":7}"#, #"{"QMP":{"version":{}}}"#),
   ])
   func `what passes`(line: String, wanted: String) throws {
-    #expect(try Self.passed(line, after: [Self.save]) == wanted + "\n")
+    #expect(try Self.passed(line, after: [Self.save]) == wanted + "\r\n")
   }
 
   @Test(arguments: [
@@ -130,7 +130,7 @@ import Testing
     #expect(relay.isSaving)
     let error = relay.giveUpSave(text)
     #expect(
-      Self.text(error ?? []) == #"{"error":{"class":"GenericError","desc":"late"},"id":7}"# + "\n")
+      Self.text(error ?? []) == #"{"error":{"class":"GenericError","desc":"late"},"id":7}"# + "\r\n")
     #expect(!relay.isSaving)
     #expect(relay.giveUpSave(text) == nil)
     // What QEMU says of it then is nobody's; what follows is answered.
@@ -138,7 +138,7 @@ import Testing
     #expect(relay.message([UInt8](#"{"return":{},"id":8}"#.utf8)) == nil)
     #expect(relay.message([UInt8](#"{"return":{},"id":7}"#.utf8)) == nil)
     let reply = relay.message([UInt8](#"{"return":{},"id":8}"#.utf8))
-    #expect(Self.text(reply?.line ?? []) == #"{"return":{},"id":"c"}"# + "\n")
+    #expect(Self.text(reply?.line ?? []) == #"{"return":{},"id":"c"}"# + "\r\n")
   }
 
   @Test func `an error in QEMU's place`() throws {
@@ -146,10 +146,10 @@ import Testing
     text.append("no \"state\"")
     #expect(
       Self.text(QMPRelay.error(try Self.command(Self.save), text))
-        == #"{"error":{"class":"GenericError","desc":"no \"state\""},"id":7}"# + "\n")
+        == #"{"error":{"class":"GenericError","desc":"no \"state\""},"id":7}"# + "\r\n")
     #expect(
       Self.text(QMPRelay.error(nil, text))
-        == #"{"error":{"class":"GenericError","desc":"no \"state\""}}"# + "\n")
+        == #"{"error":{"class":"GenericError","desc":"no \"state\""}}"# + "\r\n")
   }
 
   /// Every line with one byte changed: nothing traps, and what passes is JSON again, of one kind.
@@ -163,10 +163,10 @@ import Testing
           var relay = QMPRelay(firstID: 7)
           _ = relay.pass(try Self.command(Self.save))
           guard let passed = relay.message(bytes)?.line else { continue }
-          let document = try JSONDocument(parsing: [UInt8](passed.dropLast()))
+          let document = try JSONDocument(parsing: [UInt8](passed.dropLast(2)))
           let kinds = ["return", "error", "event", "QMP"].filter { Self.has($0, document) }
           #expect(kinds.count == 1)
-          #expect(passed.allSatisfy { $0 < 0x7F })
+          #expect(passed.suffix(2) == [0x0D, 0x0A] && passed.allSatisfy { $0 < 0x7F })
         }
       }
     }

@@ -90,8 +90,10 @@ class HVM:
     # The life of a guest.
 
     def create(self) -> Outcome:
-        """Returns once xl has; the guest boots then. Its disk is as at first."""
+        """Returns once xl has; the guest boots then."""
         outcome = good_xl("create", str(self._config))
+        # It says 0 too if QEMU could not be told to let the guest run.
+        expect("error" not in outcome.message, f"{outcome}\n{self.proxy_log()[-2000:]}")
         self._look()
         return outcome
 

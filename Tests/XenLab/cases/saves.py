@@ -123,13 +123,22 @@ def without_console(serials: Serials) -> str:
 
 def two_at_once(serials: Serials) -> str:
     """Two guests are saved at the same time, and restored."""
-    with counting("hvm", serials) as one, counting("other", serials) as two, ThreadPoolExecutor() as pool:
-        ends = list(pool.map(saved, (one, two)))
-        for guest in one, two:
-            restored(guest)
-            guest.wait_for_lap()
-            guest.check_counting()
-        return ", ".join(f"{outcome.seconds:.1f}" for outcome, _ in ends) + " s"
+    with counting("hvm", serials) as one, ThreadPoolExecutor() as pool:
+        # The second one's stubdomain has to start within libxl's time, and the machine is slow.
+        run("xl", "pause", one.name)
+        with counting("other", serials) as two:
+            run("xl", "unpause", one.name)
+            return saved_together(one, two, pool)
+
+
+def saved_together(one: HVM, two: HVM, pool: ThreadPoolExecutor) -> str:
+    """How long each took."""
+    ends = list(pool.map(saved, (one, two)))
+    for guest in one, two:
+        restored(guest)
+        guest.wait_for_lap()
+        guest.check_counting()
+    return ", ".join(f"{outcome.seconds:.1f}" for outcome, _ in ends) + " s"
 
 
 def saves(score: Score, _is_full: bool) -> None:

@@ -1,6 +1,6 @@
 # A guest that shows whether it goes on where it stopped, and whether its disk does: a boot sector that
-# says BOOT and then the letters A to Z for ever on its first serial port, one at each tick of the
-# clock (18.2 a second), and writes after each Z how often it has done so to a sector of its disk.
+# says BOOT and then the letters A to Z for ever on its first serial port, one at every second tick of
+# the clock (9.1 letters a second), and writes after each Z how often it has done so to a sector of its disk.
 # It says ! if the disk refuses. Between the ticks the processor sleeps: others need it.
 
 .set SERIAL, 0x3f8
@@ -36,6 +36,7 @@ _start:
         jmp 2b
 
 3:      sti
+        hlt
         hlt
         movb letter, %al
         call say
