@@ -69,6 +69,7 @@ struct WorkFailure: Error {
   init(_ failure: DoorFailure) {
     let reason: FailureReason
     switch failure {
+    case .disk(let error) where error.verdict == .overLimit: reason = .large
     case .disk, .noSuchStream: reason = .disk
     case .input: reason = .device
     case .output: reason = .system

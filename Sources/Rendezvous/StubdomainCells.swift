@@ -99,12 +99,15 @@ public struct StubdomainCells: OfferingCells, ~Copyable {
     connection.wind()
     do throws(XenstoreError) {
       var events = try connection.takeEvents()
-      if events.contains(Self.domainToken) {
+      var isAnswered = events.contains(Self.answerToken)
+      while events.contains(Self.domainToken) {
         if try !connection.isIntroduced(domid: domid) { throw XenstoreError.closed }
-        // What has come with that reply: the descriptor does not tell of it any more.
-        events += try connection.takeEvents()
+        // What has come with that reply: the descriptor does not tell of it any more. Another
+        // domain's end, or this one's after all.
+        events = try connection.takeEvents()
+        isAnswered = isAnswered || events.contains(Self.answerToken)
       }
-      guard events.contains(Self.answerToken) else { return nil }
+      guard isAnswered else { return nil }
       return try connection.cell(answer)
     } catch {
       switch error {

@@ -31,12 +31,23 @@ struct GivenState: ~Copyable {
   }
 
   private static func openRootsFile(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
-    let input = try attempt(path) { () throws(SystemError) in
-      try FileDescriptor.open(path, .readItself)
-    }
+    let input = try openItself(path)
     let status = try attempt(path) { () throws(SystemError) in try input.status() }
     if status.kind == .regular && status.owner == 0 { return input }
-    throw ToolError(.permission, path) { $0.append("is no regular file of root's") }
+    throw notRootsFile(path)
+  }
+
+  private static func openItself(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
+    do throws(SystemError) {
+      return try FileDescriptor.open(path, .readItself)
+    } catch {
+      if error.errno == Errno.loop { throw notRootsFile(path) }
+      throw ToolError(error, path)
+    }
+  }
+
+  private static func notRootsFile(_ path: SystemPath) -> ToolError {
+    ToolError(.permission, path) { $0.append("is no regular file of root's") }
   }
 
   /// All of a state file or an archive, so that nobody can change it any more.

@@ -62,11 +62,13 @@ struct Origin: Sendable {
 
   /// Compares with what a state says of where it comes from.
   ///
-  /// - Parameter isForced: other devices are a warning only.
+  /// - Parameters:
+  ///   - isForced: other devices are a warning only.
+  ///   - option: by which a user says so.
   /// - Returns: warnings.
   /// - Throws: `.wouldDestroy` if it was saved with other devices.
   func check(
-    _ metadata: [UInt8], _ path: SystemPath, isForced: Bool
+    _ metadata: [UInt8], _ path: SystemPath, isForced: Bool, option: StaticString = "--force"
   ) throws(ToolError) -> [PlainText] {
     var warnings: [PlainText] = []
     if let uuid, let theirs = Origin.values("uuid", in: metadata).first, theirs != uuid {
@@ -90,7 +92,9 @@ struct Origin: Sendable {
     if !isForced {
       throw ToolError(.wouldDestroy, path) {
         $0.append(text)
-        $0.append("; --force restores it all the same")
+        $0.append("; ")
+        $0.append(option)
+        $0.append(" restores it all the same")
       }
     }
     warnings.append(text)

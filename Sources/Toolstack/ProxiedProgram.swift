@@ -41,6 +41,22 @@ struct ProxiedProgram: ~Copyable {
   /// Readable once it has ended.
   var number: Int32 { process.number }
 
+  /// Connects to it; it may be about to listen.
+  func connect(until deadline: Deadline) throws(SystemError) -> UnixSocket {
+    while true {
+      do throws(SystemError) {
+        return try UnixSocket(connectingTo: socket)
+      } catch {
+        guard
+          error.errno == Errno.noEntry || error.errno == Errno.connectionRefused
+            || error.errno == Errno.wouldBlock, !deadline.hasPassed
+        else { throw error }
+      }
+      // Nothing tells that somebody listens.
+      try MonotonicClock.pause(milliseconds: 5)
+    }
+  }
+
   /// It has ended; it may have been killed, or have lost the stubdomain's side for a moment.
   ///
   /// - Throws: if it ends again and again.

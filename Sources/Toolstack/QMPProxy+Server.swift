@@ -12,24 +12,31 @@ extension QMPProxy {
     guard try server?.fill() == true else { return drop(nil) }
     while let line = try server?.next() {
       guard let message = relay.message(line) else {
-        var text = PlainText()
-        text.append("a line of the stubdomain's QEMU is dropped: ")
-        text.append(escaping: line, maxBytes: 200)
-        log(text)
+        noteDropped(line)
         continue
       }
       switch message {
       case .reply(let command, let line, isError: false) where command.kind == .save:
         try finish(command, line)
       case .reply(let command, let line, _) where command.kind == .logDirtyOff:
+        defer { endSession() }
         try answer(line)
-        endSession()
       case .reply(let command, _, isError: true) where command.kind == .save:
         saveDeadline = nil
         try answer(message.line)
       default: try answer(message.line)
       }
     }
+  }
+
+  /// The first few of a connection are told: a stubdomain could write dom0's log full.
+  private mutating func noteDropped(_ line: [UInt8]) {
+    droppedLines += 1
+    if droppedLines > QMPProxy.maxToldLines { return }
+    var text = PlainText()
+    text.append("a line of the stubdomain's QEMU is dropped: ")
+    text.append(escaping: line, maxBytes: 200)
+    log(text)
   }
 
   /// QEMU says that it has saved its state; libxl hears of it once that is in the file.
@@ -44,10 +51,12 @@ extension QMPProxy {
       session = nil
       return try answer(refusal(of: command, error))
     }
+    // While libxl goes on, or if it is there no more: this disk is used up.
+    defer {
+      session?.letGo()
+      sessionDeadline = Deadline(timeoutMilliseconds: QMPProxy.afterSaveMilliseconds)
+    }
     try answer(line)
-    // While libxl goes on.
-    session?.letGo()
-    sessionDeadline = Deadline(timeoutMilliseconds: QMPProxy.afterSaveMilliseconds)
   }
 
   /// The state, to where libxl reads it.
@@ -90,7 +99,7 @@ extension QMPProxy {
     }
     guard let line = relay.giveUpSave(QMPProxy.words(error)) else { return }
     log(error.text)
-    endSession()
+    defer { endSession() }
     try answer(line)
   }
 }

@@ -3,6 +3,7 @@ import SaveDisk
 import SystemIO
 import Transfer
 import Xen
+import Xenstore
 
 public struct QMPProxyOptions: Sendable {
   public let stubdomain: UInt32
@@ -68,7 +69,13 @@ public struct QMPProxy: ~Copyable {
   var saveDeadline: Deadline?
   /// When the disk is taken back, if nobody says a word before.
   var sessionDeadline: Deadline?
+  /// Of this connection, which QEMU should not have said.
+  var droppedLines: UInt64 = 0
   let log: (PlainText) -> Void
+
+  static let maxToldLines: UInt64 = 8
+  /// For libxl's own proxy to listen, after it was started again.
+  private static let listenMilliseconds: UInt64 = 2_000
 
   /// Runs until the domain has ended, by SIGHUP or by what xenstored tells.
   public static func run(
@@ -176,6 +183,11 @@ public struct QMPProxy: ~Copyable {
   /// A stubdomain that writes to its consoles without end fills no disk of dom0's.
   private func limitConsoles(_ process: UInt32) {
     guard options.maxConsoleBytes > 0, let process = Int32(exactly: process) else { return }
+    if hasDiskImages {
+      var text = PlainText()
+      text.append("the QEMU of its consoles has disk images, too: its files are not limited")
+      return log(text)
+    }
     do throws(SystemError) {
       try FileLimit.set(ofProcess: process, bytes: options.maxConsoleBytes)
     } catch {
@@ -183,6 +195,12 @@ public struct QMPProxy: ~Copyable {
         SystemPath(word: "process ", number: UInt64(process)),
         ToolError(error, options.place.name))
     }
+  }
+
+  /// Whether that QEMU serves disks of the stubdomain from files (qdisk), which grow as they like.
+  private var hasDiskImages: Bool {
+    guard var xenstore = try? XenstoreConnection.dom0(options.place.xenstore) else { return true }
+    return (try? XenDomains.hasDiskImages(options.stubdomain, &xenstore)) ?? true
   }
 
   private func logFailure(_ path: SystemPath, _ error: ToolError) {
@@ -222,7 +240,8 @@ public struct QMPProxy: ~Copyable {
   private mutating func accept() {
     do throws(SystemError) {
       let socket = try listener.accept()
-      server = LineConnection(try UnixSocket(connectingTo: program.socket))
+      server = LineConnection(
+        try program.connect(until: Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)))
       client = LineConnection(socket)
       relay = try QMPRelay()
     } catch {
@@ -238,6 +257,18 @@ public struct QMPProxy: ~Copyable {
       var text = PlainText()
       text.append("a connection ends: ")
       text.append(error)
+      log(text)
+    }
+    if droppedLines > QMPProxy.maxToldLines {
+      var text = PlainText()
+      text.append("lines of the stubdomain's QEMU that were dropped in this connection: ")
+      text.append(droppedLines)
+      log(text)
+    }
+    droppedLines = 0
+    if saveDeadline != nil && error == nil {
+      var text = PlainText()
+      text.append("the connection has ended in the middle of a save")
       log(text)
     }
     client = nil

@@ -16,6 +16,8 @@ public struct RestoreOptions: Sendable {
   public var isRootsFile = false
   /// A state of a QEMU with other devices is restored all the same.
   public var isForced = false
+  /// By which a user says so, for messages.
+  public var forceOption: StaticString = "--force"
 
   public init(_ transfer: TransferSettings, input: SystemPath) {
     self.transfer = transfer
@@ -124,7 +126,9 @@ struct PreparedRestore: ~Copyable {
     var agent = try StubdomainAgent.find(place)
     do throws(ToolError) {
       let warnings =
-        try agent.origin()?.check(given.metadata, options.input, isForced: options.isForced) ?? []
+        try agent.origin()?.check(
+          given.metadata, options.input, isForced: options.isForced, option: options.forceOption)
+        ?? []
       let disk = try TransferDisk.make(
         holding: given.file, metadata: Origin.agents(given.metadata),
         options.transfer.carrying(.restore))

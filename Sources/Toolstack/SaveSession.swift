@@ -15,8 +15,8 @@ struct SaveSession: ~Copyable {
   /// Nobody needs the disk any more.
   private(set) var isOver = false
 
-  /// libxl gives its next command 10 s, and it waits for us.
-  private static let detachMilliseconds: UInt64 = 4_000
+  /// libxl gives its commands 10 s: making ready, and taking two disks back, must fit into it.
+  private static let detachMilliseconds: UInt64 = 2_000
 
   /// Attaches a disk.
   static func begin(

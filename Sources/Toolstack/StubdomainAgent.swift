@@ -27,7 +27,7 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
   /// The same of a stubdomain that may still boot: libxl's own limit.
   private static let bootMilliseconds: UInt64 = 30_000
   /// For dom0's to take away a loop device that nobody uses any more.
-  private static let loopMilliseconds: UInt64 = 2_000
+  private static let loopMilliseconds: UInt64 = 1_000
 
   static func find(_ place: StubdomainPlace) throws(ToolError) -> StubdomainAgent {
     var xenstore = try XenstoreConnection.dom0(place.xenstore)

@@ -55,13 +55,16 @@ public struct DomainWatch: ~Copyable {
   public mutating func take() throws(XenError) -> News {
     xenstore.deadline = Deadline(timeoutMilliseconds: Self.requestMilliseconds)
     var news = News()
-    let tokens = try onXenstore { () throws(XenstoreError) in try xenstore.takeEvents() }
-    if tokens.contains(Self.endToken) {
-      news.isGone = try !XenDomains.exists(domid, &xenstore)
+    while true {
+      // Also what has come with the last reply: the descriptor does not tell of it any more.
+      let tokens = try onXenstore { () throws(XenstoreError) in try xenstore.takeEvents() }
+      if tokens.isEmpty { return news }
+      if tokens.contains(Self.endToken) {
+        news.isGone = try !XenDomains.exists(domid, &xenstore)
+      }
+      if tokens.contains(Self.consoleToken) {
+        news.consoleProcess = try XenDomains.number(&xenstore, Self.consoleNode(domid))
+      }
     }
-    if tokens.contains(Self.consoleToken) {
-      news.consoleProcess = try XenDomains.number(&xenstore, Self.consoleNode(domid))
-    }
-    return news
   }
 }

@@ -18,6 +18,13 @@ extension XenDomains {
     try number(&xenstore, Node.domain(domid)("image")("qmp-proxy-pid"))
   }
 
+  /// Whether a QEMU in dom0 serves disks of the domain from files.
+  public static func hasDiskImages(
+    _ domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> Bool {
+    try value(&xenstore, Node("/local/domain/0/backend/qdisk")(domid)) != nil
+  }
+
   /// The domains with a rendezvous' directory.
   public static func withRendezvous(
     _ xenstore: inout XenstoreConnection

@@ -76,6 +76,7 @@ struct QMPProxyCommand: ParsableCommand {
     restore.isRootsFile = true
     restore.requiresTrailer = settings.requireTrailer
     restore.isForced = settings.anyDevices
+    restore.forceOption = "`stubsave hooks install xl --any-devices`"
     var options = QMPProxyOptions(
       stubdomain: stubdomain, target: target, socket: socket.path, program: program.path,
       arguments: libxls, statePath: statePath?.path, place: place, dump: dump, restore: restore)

@@ -95,8 +95,8 @@ class Libxl:
 
     async def order(self, file: str = MEMFD, live: bool = False,
                     last: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Have the state saved. No other reply follows; after a refusal that is seen once `last` has
-        been waited for."""
+        """Have the state saved. No other reply follows; after a refusal that is looked at once
+        `last` has been waited for."""
         async with self.conversation() as talk:
             refusal = None
             try:

@@ -165,15 +165,16 @@ async def serving(bench: Bench, guest: Guest) -> AsyncIterator[Process]:
         yield process
 
 
-async def offered(verb: str) -> None:
-    """Wait until dom0 offers that."""
+async def offered(verb: str) -> str:
+    """Wait until dom0 offers that; the offer's id."""
     store = await Xenstore.connect()
     path = f"/local/domain/{DOMID}/{OFFER}"
     await store.watch(path)
-    while f" {verb} " not in (await store.read(path) or ""):
+    while f" {verb} " not in (offer := await store.read(path) or ""):
         await store.changed.wait()
         store.changed.clear()
     store.close()
+    return offer.split()[1]
 
 
 class Scene:

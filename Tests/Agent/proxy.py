@@ -12,6 +12,8 @@ import argparse
 import asyncio
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -22,44 +24,41 @@ import proxyfaults  # noqa: E402
 import proxyhostile  # noqa: E402
 import proxyrestores  # noqa: E402
 import proxysaves  # noqa: E402
-from proxied import Bench, scene  # noqa: E402
+import proxysteps  # noqa: E402
+from proxied import ARGUMENTS, Bench, Scene, scene  # noqa: E402
 from xenbus import Xenstore  # noqa: E402
 
 
+def with_one_guest() -> Iterator[tuple[str, Callable[[Scene], Awaitable[str]]]]:
+    """Names and cases that leave the guest as it was."""
+    for case in proxysaves.CASES:
+        yield f"saves: {case.__name__}", case
+    for lie in proxyhostile.LIES:
+        yield f"says: {lie.name}", partial(proxyhostile.told, this=lie)
+    for case in proxyfaults.CASES:
+        yield f"faults: {case.__name__}", case
+    for way, steps in proxysteps.STEPS.items():
+        for step in steps:
+            yield f"{way.__name__}: {step.__name__}", partial(way, step=step.__name__)
+
+
 async def run(options: argparse.Namespace, directory: Path) -> int:
-    """Exit code of the program."""
+    """Exit code of the program. xenstored is dead at the end."""
     score, store = Score(), await Xenstore.connect()
     bench = Bench(Lab(options.stubsave, directory), options.agent, store)
     async with scene(bench) as here:
-        for case in proxysaves.CASES:
-            if options.only in case.__name__:
-                await score.case(f"saves: {case.__name__}", case(here))
-        timeout = "--timeout", str(proxyhostile.TIMEOUT_SECONDS)
-        async with here.agent(), here.proxy(*timeout) as proxy:
-            for this in proxyhostile.LIES:
-                if options.only in this.name:
-                    await score.case(f"says {this.name}", proxyhostile.lie(here, proxy, this))
-        for case in proxyfaults.CASES:
-            if options.only in case.__name__:
-                await score.case(f"faults: {case.__name__}", case(here))
-        for way in (proxyfaults.libxl_lost, proxyfaults.hung_up, proxyfaults.killed,
-                    proxyfaults.domain_dies):
-            for step in proxyfaults.STEPS:
-                name = f"{way.__name__} {step.__name__}"
-                if options.only in name:
-                    await score.case(f"faults: {name}", way(here, step.__name__))
-    if restores := [case for case in (*proxyrestores.CASES, proxyrestores.stale)
-                    if options.only in case.__name__]:
-        given = await proxyrestores.save(bench)
-        for case in restores:
-            await bench.arguments(*proxyrestores.ARGUMENTS, *proxyrestores.INCOMING)
-            await score.case(f"restores: {case.__name__}", case(bench, given))
-    if options.only in "qemu_dies":
-        async with scene(bench) as here:
-            await score.case("faults: qemu_dies", proxyfaults.qemu_dies(here))
-    if options.only in "xenstored_killed":
-        async with scene(bench) as here:
-            await score.case("faults: xenstored_killed", proxyfaults.xenstored_killed(here))
+        for name, case in with_one_guest():
+            if options.only in name:
+                await score.case(name, case(here))
+    given = await proxyrestores.save(bench)
+    for restore in proxyrestores.CASES:
+        if options.only in (name := f"restores: {restore.__name__}"):
+            await bench.arguments(*ARGUMENTS, *proxyrestores.INCOMING)
+            await score.case(name, restore(bench, given))
+    for end in proxyfaults.qemu_dies, proxyfaults.xenstored_killed:
+        if options.only in (name := f"faults: {end.__name__}"):
+            async with scene(bench) as here:
+                await score.case(name, end(here))
     print(f"{score.passed} passed, {score.failed} failed")
     return 1 if score.failed else 0
 

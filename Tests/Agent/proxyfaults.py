@@ -1,4 +1,4 @@
-"""Somebody falls silent or dies, at each step of a save over `stubsave qmp-proxy`.
+"""Somebody falls silent, lies or dies in the middle of a save over `stubsave qmp-proxy`.
 
 libxl hears of it in time and never of a success; the guest does not stand because of us; nothing is
 left; and whoever is left can save again.
@@ -16,10 +16,10 @@ from pathlib import Path
 
 from libxl import Refusal
 from machine import Failure, expect, state_in
-from proxied import DOMID, HINT, RUNTIME, TARGET, Proxy, Scene, expect_starts, offered
-from stubdomain import kill_domain, xenstored
+from proxied import DOMID, HINT, RUNTIME, Proxy, Scene, expect_starts, offered
+from proxysteps import Step
+from stubdomain import ANSWER, xenstored
 from wire import Saving
-from xenbus import introduce
 
 READY_SECONDS = 5  # for disk and agent
 LIBXL_SECONDS = 10  # for which libxl waits for a reply
@@ -101,6 +101,37 @@ async def agent_killed(here: Scene) -> str:
     return f"{first} (after {took:.1f} s); {second}"
 
 
+async def lying_agent(here: Scene) -> str:
+    """Somebody in the agent's place says what he likes."""
+    bench, said = here.bench, list[str]()
+
+    async def answers(verb: str, words: str) -> None:
+        id = await offered(verb)
+        await bench.store.write(f"/local/domain/{DOMID}/{ANSWER}", words.replace("ID", id))
+
+    async with here.proxy() as proxy:
+        await bench.store.write(HINT, "rendezvous 1")
+        for words in ("x", "1 ID committed 8192 paused", "1 ID unsupported",
+                      "1 ID failed 7 0 unknown large"):
+            begun = asyncio.create_task(proxy.libxl.begin())
+            await answers("reset", words)
+            said.append(await refused(begun))
+            await here.guest.goes_on()
+            await bench.nothing_left()
+        for words in ("x", "1 ID ready", "1 ID committed 8192 paused", "1 ID loaded 1",
+                      f"1 ID failed 7 {1 << 62} paused small", "1 ID failed 7 1 paused small"):
+            begun = asyncio.create_task(proxy.libxl.begin())
+            await answers("reset", "1 ID ready")
+            await begun
+            order = asyncio.create_task(proxy.libxl.order(bench.lab.path("elsewhere")))
+            await answers("save", words)
+            said.append(await refused(order))
+            await here.goes_on(proxy)
+    async with here.agent(), here.proxy() as proxy:
+        await here.saves(proxy)
+    return "; ".join(said)
+
+
 async def never_connects(here: Scene) -> str:
     """The stubdomain's kernel has no eye for the disk: an error in time, the guest runs on."""
     async with here.agent(), here.proxy() as proxy:
@@ -148,153 +179,6 @@ async def never_lets_go(here: Scene) -> str:
         await here.guest.goes_on()
         await here.saves(proxy)
     return f"the next commands took {took:.1f} s"
-
-
-class Step:
-    """Where a save stands: `reach` leads there, and gives what libxl waits for then."""
-
-    def __init__(self, here: Scene, proxy: Proxy, agent: asyncio.subprocess.Process) -> None:
-        self.here, self.proxy, self.agent = here, proxy, agent
-
-    async def idle(self) -> None:
-        """Nothing is wanted."""
-
-    async def connecting(self) -> asyncio.Task[None]:
-        """The disk's nodes are there, and its kernel does not connect."""
-        self.here.kernels.connects = False
-        begun = asyncio.create_task(self.proxy.libxl.log_dirty(True))
-        while not await self.here.bench.store.children(f"/local/domain/{DOMID}/device/vbd"):
-            await asyncio.sleep(0.005)
-        return begun
-
-    async def resetting(self) -> asyncio.Task[None]:
-        """The agent does not answer."""
-        self.agent.send_signal(signal.SIGSTOP)
-        begun = asyncio.create_task(self.proxy.libxl.log_dirty(True))
-        await offered("reset")
-        return begun
-
-    async def attached(self) -> None:
-        """The disk is there, libxl has stopped the guest."""
-        await self.proxy.libxl.begin()
-
-    async def saving(self) -> asyncio.Task[None]:
-        """QEMU does not answer."""
-        await self.attached()
-        reached = asyncio.Event()
-
-        async def hold(saving: Saving) -> None:
-            await saving.order()
-            reached.set()
-
-        self.here.wire.mangle = hold
-        order = asyncio.create_task(self.proxy.libxl.order())
-        await reached.wait()
-        return order
-
-    async def carrying(self) -> asyncio.Task[None]:
-        """The agent does not write."""
-        await self.attached()
-        self.agent.send_signal(signal.SIGSTOP)
-        order = asyncio.create_task(self.proxy.libxl.order())
-        await offered("save")
-        return order
-
-    async def saved(self) -> None:
-        """The state is in the file; the disk is on its way back."""
-        await self.attached()
-        await self.proxy.libxl.order()
-        state_in(self.here.taken())
-
-
-STEPS = (Step.idle, Step.connecting, Step.resetting, Step.attached, Step.saving, Step.carrying,
-         Step.saved)
-
-
-async def ended(here: Scene, step: str, end: Callable[[Proxy], object]) -> str:
-    """Somebody ends it all there: the proxy ends by itself, soon."""
-    dead = xenstored() / f"dead.{DOMID}"
-    async with here.agent() as agent, here.proxy() as proxy:
-        try:
-            waits = await getattr(Step(here, proxy, agent), step)()
-            start = time.monotonic()
-            end(proxy)
-            code = await proxy.ended()
-            took = time.monotonic() - start
-        finally:
-            here.kernels.connects = True
-            if dead.exists():  # before its connection ends: else nobody hears of that
-                await introduce(here.bench.store, DOMID, TARGET)
-        expect(took < SLACK_SECONDS, f"after {took:.1f} s")
-        if waits:
-            try:
-                await waits
-                raise Failure("libxl was told of a success")
-            except (ConnectionError, Refusal):
-                pass
-    await here.bench.nothing_left()
-    return f"exit {code} after {took:.1f} s: {proxy.log.strip() or 'nothing said'}"
-
-
-async def hung_up(here: Scene, step: str) -> str:
-    """By SIGHUP; the guest goes on, and the next proxy saves it."""
-    said = await ended(here, step, lambda proxy: proxy.process.send_signal(signal.SIGHUP))
-    await again(here)
-    return said
-
-
-async def domain_dies(here: Scene, step: str) -> str:
-    """By the stubdomain's end."""
-    said = await ended(here, step, lambda _: kill_domain(DOMID))
-    await again(here)
-    return said
-
-
-async def again(here: Scene) -> None:
-    """All anew, with the same guest: a good save."""
-    await here.guest.monitor.execute("cont")
-    async with here.agent(), here.proxy() as proxy:
-        await here.saves(proxy)
-
-
-async def killed(here: Scene, step: str) -> str:
-    """By SIGKILL: libxl's own proxy ends too, and `gc` leaves nothing."""
-    async with here.agent() as agent, here.bench.starting(here.path) as proxy:
-        try:
-            await here.bench.runs(proxy)
-            waits = await getattr(Step(here, proxy, agent), step)()
-            proxy.process.kill()
-            await proxy.all_ended()
-        finally:
-            here.kernels.connects = True
-        if waits:
-            with suppress(ConnectionError, Refusal):
-                await waits
-                raise Failure("libxl was told of a success")
-    for name in proxy.socket, f"{proxy.socket}.stubsave":
-        expect(Path(name).is_socket(), f"{name} is gone")  # not in the way of the next
-    said = await here.bench.lab.good("gc", "--xenstore", str(xenstored() / "dom0"))
-    await here.bench.nothing_left()
-    await again(here)
-    return " / ".join(said.decode().splitlines()) or "gc has nothing to do"
-
-
-async def libxl_lost(here: Scene, step: str) -> str:
-    """libxl goes in the middle: whatever is still said of its command, the next one gets its own."""
-    async with here.agent() as agent, here.proxy() as proxy:
-        waits = await getattr(Step(here, proxy, agent), step)()
-        if waits:
-            waits.cancel()
-            with suppress(asyncio.CancelledError):
-                await waits
-        here.kernels.connects = True
-        here.kernels.heed()
-        agent.send_signal(signal.SIGCONT)
-        await proxy.libxl.execute("cont")
-        here.bench.saved.unlink(missing_ok=True)  # it may have been carried on with
-        await here.saves(proxy)
-        await here.bench.nothing_left()
-    return proxy.log.strip() or "nothing said"
 
 
 async def qemu_dies(here: Scene) -> str:
@@ -363,7 +247,7 @@ async def channel_killed(here: Scene) -> str:
 
 
 async def xenstored_killed(here: Scene) -> str:
-    """xenstored ends: a save is refused, all else goes through, SIGHUP ends it. Nodes go with it."""
+    """xenstored ends, its nodes with it: a save is refused, all else goes through."""
     async with here.agent(), here.bench.starting(here.path) as proxy:
         await here.bench.runs(proxy)
         await proxy.libxl.begin()
@@ -383,4 +267,5 @@ async def xenstored_killed(here: Scene) -> str:
     return f"{order}; {said}; exit {code}"
 
 
-CASES = no_agent, agent_killed, never_connects, never_lets_go, channel_just_killed, channel_killed
+CASES = (no_agent, agent_killed, lying_agent, never_connects, never_lets_go, channel_just_killed,
+         channel_killed)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 
 from libxl import MOST_LINE_BYTES
@@ -37,7 +37,7 @@ class Saving:
                 await self._libxl.drain()
 
 
-Mangle = Callable[[Saving], Awaitable[None]]
+Mangle = Callable[[Saving], Coroutine[None, None, None]]
 
 
 class Wire:
@@ -73,11 +73,13 @@ class Wire:
         saving: Saving | None = None
 
         async def back() -> None:
-            while line := await from_qemu.readline():
-                if saving and not saving.replied.done() and json.loads(line).get("id") == saving.id:
-                    saving.replied.set_result(line)
-                else:
-                    writer.write(line)
+            with suppress(ConnectionError):
+                while line := await from_qemu.readline():
+                    if (saving and not saving.replied.done()
+                            and json.loads(line).get("id") == saving.id):
+                        saving.replied.set_result(line)
+                    else:
+                        writer.write(line)
             writer.close()
 
         tasks = [asyncio.create_task(back())]

@@ -1,4 +1,4 @@
-"""Both kernels of a disk, dom0's blkback and a stubdomain's blkfront, as far as xenstore shows them.
+"""A disk's two kernels, dom0's blkback and a stubdomain's blkfront, as xenstore shows them.
 
 `Kernels` makes a save disk that has been attached by its nodes appear in a directory of devices,
 takes it away again when it is asked to, and holds it open meanwhile, as blkback does.
