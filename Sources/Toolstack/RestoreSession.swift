@@ -19,7 +19,10 @@ enum RestoreSession {
   static func given(_ options: QMPProxyOptions) throws(ToolError) -> Given? {
     var xenstore = try XenstoreConnection.dom0(options.place.xenstore)
     let isWanted = try onXen(options.place.name) { () throws(XenError) in
-      try XenDomains.awaitsState(guest: options.target, &xenstore)
+      guard try XenDomains.awaitsState(guest: options.target, &xenstore) else { return false }
+      // It runs already if this proxy is one that was started anew.
+      return try !XenDomains.isDeviceModelRunning(
+        options.stubdomain, for: options.target, &xenstore)
     }
     if !isWanted { return nil }
     let state = try GivenState.open(options.restore)

@@ -25,6 +25,15 @@ extension XenDomains {
     try value(&xenstore, Node("/local/domain/0/backend/qdisk")(domid)) != nil
   }
 
+  /// Whether the guest's QEMU has said that it runs: the stubdomain's own word, which it cannot say
+  /// before it is started.
+  public static func isDeviceModelRunning(
+    _ domid: UInt32, for target: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> Bool {
+    try value(&xenstore, Node.domain(domid)("device-model")(target)("state"))
+      == [UInt8]("running".utf8)
+  }
+
   /// The domains with a rendezvous' directory.
   public static func withRendezvous(
     _ xenstore: inout XenstoreConnection

@@ -130,7 +130,8 @@ import Testing
     #expect(relay.isSaving)
     let error = relay.giveUpSave(text)
     #expect(
-      Self.text(error ?? []) == #"{"error":{"class":"GenericError","desc":"late"},"id":7}"# + "\r\n")
+      Self.text(error ?? []) == #"{"error":{"class":"GenericError","desc":"late"},"id":7}"# + "\r\n"
+    )
     #expect(!relay.isSaving)
     #expect(relay.giveUpSave(text) == nil)
     // What QEMU says of it then is nobody's; what follows is answered.

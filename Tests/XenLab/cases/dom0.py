@@ -124,9 +124,13 @@ class Score:
                 return body()
         self.case(name, whole)
 
+    def wants(self, name: str) -> bool:
+        """Whether a case of that name is to be run."""
+        return re.search(self._only, name) is not None
+
     def case(self, name: str, body: Callable[[], str | None]) -> None:
         """Run one, if it is wanted."""
-        if not re.search(self._only, name):
+        if not self.wants(name):
             return
         while (failure := self._tried(name, body)) and self._again > 0:
             # The product has deadlines of seconds; a machine that others starve may miss one.

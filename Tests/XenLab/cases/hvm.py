@@ -36,7 +36,7 @@ STUBDOMAIN = """device_model_stubdomain_override=1
 stubdomain_kernel="/run/lab/guest-vmlinux"
 stubdomain_ramdisk="/run/lab/stubdomain-ramdisk"
 stubdomain_memory={memory}
-stubdomain_cmdline="console=hvc0 quiet"
+stubdomain_cmdline="console=hvc0 quiet{arguments}"
 """
 MEMORY = 192
 
@@ -70,31 +70,47 @@ class HVM:
     """One, whose boot sector counts on its serial port and on its disk."""
 
     def __init__(self, name: str, serials: Serials, *, has_stubdomain: bool = True,
-                 memory: int = MEMORY, lines: str = "") -> None:
+                 memory: int = MEMORY, lines: str = "", arguments: str = "") -> None:
         fetch("hvm-boot", "hotplug")
         self.name, self.disk, self.file = name, LOCAL / f"{name}.disk", LOCAL / f"{name}.save"
         self.has_stubdomain, self._serials, self._commands = has_stubdomain, serials, 0
         with self.disk.open("wb") as disk:
             disk.write((LOCAL / "hvm-boot").read_bytes())
             disk.truncate(MIB)
-        text = CONFIG.format(name=name, disk=self.disk,
-                             backend=IN_STUBDOMAIN if has_stubdomain else IN_DOM0) + lines
-        if has_stubdomain:
-            fetch("guest-vmlinux", "stubdomain-ramdisk")
-            text += STUBDOMAIN.format(memory=memory)
-        self._config = LOCAL / f"{name}.cfg"
-        self._config.write_text(text)
+        self._lines, self._memory, self._arguments = lines, memory, arguments
+        self.config = LOCAL / f"{name}.cfg"
+        self._write_config()
         self.domid = self.stubdomain = 0
         self._past = b""
+
+    def _write_config(self) -> None:
+        text = CONFIG.format(name=self.name, disk=self.disk,
+                             backend=IN_STUBDOMAIN if self.has_stubdomain else IN_DOM0) + self._lines
+        if self.has_stubdomain:
+            fetch("guest-vmlinux", "stubdomain-ramdisk")
+            arguments = f" {self._arguments}" if self._arguments else ""
+            text += STUBDOMAIN.format(memory=self._memory, arguments=arguments)
+        self.config.write_text(text)
+
+    def move_to_dom0(self, is_there: bool) -> None:
+        """Where its QEMU is to be from its next restore on, with `config`."""
+        self._past = self.said()
+        self.has_stubdomain, self.stubdomain, self.domid = not is_there, 0, 0
+        self._write_config()
+
+    def add_to_command_line(self, word: str) -> None:
+        """Of its stubdomain's kernel, from its next restore on, with `config`."""
+        self._arguments = word
+        self._write_config()
 
     # The life of a guest.
 
     def create(self) -> Outcome:
         """Returns once xl has; the guest boots then."""
-        outcome = good_xl("create", str(self._config))
+        outcome = good_xl("create", str(self.config))
         # It says 0 too if QEMU could not be told to let the guest run.
         expect("error" not in outcome.message, f"{outcome}\n{self.proxy_log()[-2000:]}")
-        self._look()
+        self.look()
         return outcome
 
     def save(self, *flags: str) -> Outcome:
@@ -105,14 +121,14 @@ class HVM:
         """From `file`."""
         outcome = xl("restore", *flags, str(self.file))
         if outcome.code == 0:
-            self._look()
+            self.look()
         return outcome
 
     def migrate(self) -> Outcome:
         """To the same machine, without ssh."""
         outcome = xl("migrate", "-s", "", self.name, "xl migrate-receive")
         if outcome.code == 0:
-            self._look()
+            self.look()
         return outcome
 
     def destroy(self) -> None:
@@ -120,7 +136,7 @@ class HVM:
         run("xl", "destroy", self.name, must=False)
         self.file.unlink(missing_ok=True)
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """It has new domains after each create, restore and migration."""
         self._past = self.said()
         self.domid = int(run("xl", "domid", self.name))

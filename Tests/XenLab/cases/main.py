@@ -16,6 +16,8 @@ from dom0 import Score  # noqa: E402
 from faults import faults  # noqa: E402
 from guests import Target, fetch, run  # noqa: E402
 from many import many  # noqa: E402
+from restores import restores  # noqa: E402
+from savefaults import savefaults  # noqa: E402
 from saves import saves  # noqa: E402
 from stubs import Stub  # noqa: E402
 from transfers import transfers  # noqa: E402
@@ -23,7 +25,7 @@ from transfers import transfers  # noqa: E402
 PORT = "/dev/virtio-ports/results"
 # With two guests that stand for stubdomains, and with real ones.
 STANDING = {"transfers": transfers, "faults": faults, "many": many, "compare": compare}
-REAL = {"saves": saves}
+REAL = {"saves": saves, "restores": restores, "savefaults": savefaults}
 RULES = "59-stubsave.rules"
 
 

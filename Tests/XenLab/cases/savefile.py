@@ -4,6 +4,7 @@ libxc-migration-stream.pandoc)."""
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,6 +42,19 @@ def emulator_states(path: Path) -> list[bytes]:
             file.seek(-length % 8, 1)
         expect(not file.read(), f"{path}: something after its end")
         return states
+
+
+def with_state(path: Path, target: Path, change: Callable[[bytes], bytes]) -> None:
+    """A copy of a save file with something else in its EMULATOR_CONTEXT record."""
+    data = path.read_bytes()
+    (state,) = emulator_states(path)
+    start = data.rindex(state)
+    kind, length, emulator, index = struct.unpack_from("<4I", data, start - 16)
+    expect((kind, length, emulator) == (EMULATOR_CONTEXT, len(state) + 8, UPSTREAM), "another record")
+    after = data[start + len(state) + -length % 8:]
+    changed = change(state)
+    record = struct.pack("<4I", kind, len(changed) + 8, emulator, index) + changed
+    target.write_bytes(data[:start - 16] + record + bytes(-len(changed) % 8) + after)
 
 
 def skip_libxc(file: BinaryIO) -> None:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from dom0 import Outcome, Score, expect, good, nothing_left
 from guests import node, run
@@ -21,7 +22,7 @@ SUM = ("for f in /proc/$(pidof stubsave-agent)/fd/*; do case $(readlink $f) in "
 
 
 @contextmanager
-def counting(name: str, serials: Serials, **options: bool) -> Iterator[HVM]:
+def counting(name: str, serials: Serials, **options: Any) -> Iterator[HVM]:
     """A guest that runs; destroyed afterwards."""
     guest = HVM(name, serials, **options)
     try:

@@ -1,0 +1,296 @@
+"""What may go wrong under `xl save`, `xl restore` and `xl migrate`: xl says so, the guest goes on, dom0
+is as before, and the next save is good."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from dom0 import Outcome, Score, expect, good, nothing_left
+from guests import LOCAL, node, run
+from hvm import HVM, all_traces, xl
+from saves import counting, restored, saved
+from serials import Serials
+
+# In a stubdomain without agent: stands in its place until dom0 has offered a disk, and does something to
+# that. $disk is its name, `say` answers.
+LIAR = """killall -9 stubsave-agent; xenstore-watch stubsave/offer | while read -r _; do
+set -- $(xenstore-read stubsave/offer 2>/dev/null); [ $# -gt 2 ] || continue
+[ "$2" != "$last" ] || continue; last=$2
+say() {{ xenstore-write stubsave/answer "1 $2 $1"; }}
+case $3 in reset) say ready $2;; save) disk=/dev/$4; while [ ! -b $disk ]; do usleep 20000; done; {lie} ;; esac
+done >/tmp/liar.log 2>&1 &"""
+WRITE = "(echo -n QEVM; head -c 9000 /bin/busybox) | stubsave-agent write $disk"
+COMMITTED = "say \"committed 20480 unknown\" $2"
+LIES: dict[str, tuple[str, str]] = {
+    "nothing": (COMMITTED, "incomplete"),
+    "no agent's answer": ("say nonsense $2", "no message of the rendezvous"),
+    "another header": (f"{WRITE}; printf '\\1' | dd of=$disk bs=1 seek=64 conv=notrunc; sync; {COMMITTED}",
+                       "header"),
+    "flipped": (f"{WRITE}; printf '\\377' | dd of=$disk bs=1 seek=5000 conv=notrunc; sync; {COMMITTED}",
+                "record|chunk|hash"),
+    "cut": (f"{WRITE}; dd if=/dev/zero of=$disk bs=4096 seek=2 count=6 conv=notrunc; sync; {COMMITTED}",
+            "incomplete|ends|commit"),
+    "failed": ("say \"failed 11 0 unknown system\" $2", "agent's own system"),
+}
+AGENT = ("n=0; until xenstore-read data/stubsave >/dev/null 2>&1; do usleep 50000; n=$((n+1)); "
+         "[ $n -lt 200 ] || exit 1; done")
+
+
+def start_agent(guest: HVM) -> None:
+    """Again, whatever stands in its place."""
+    guest.sh("killall -9 stubsave-agent; pkill -9 -f stubsave/offer; xenstore-rm data/stubsave; "
+             "(stubsave-agent serve /tmp/qmp-agent xenstore 67108864 >/dev/null 2>&1 &); " + AGENT)
+
+
+def goes_on(guest: HVM) -> str:
+    """Its next letters and its next lap."""
+    guest.wait_until_counting()
+    guest.wait_for_lap()
+    return guest.check_counting()
+
+
+def refused(guest: HVM, reason: str, *, seconds: float = 60) -> Outcome:
+    """A save that fails, and says why; the guest goes on."""
+    outcome = guest.save()
+    expect(outcome.code != 0, f"a save without a state: {outcome}")
+    expect(re.search(reason, outcome.message), f"{outcome}\nnot in it: {reason}")
+    expect(outcome.seconds < seconds, f"{outcome.seconds:.1f} s: {outcome}")
+    goes_on(guest)
+    return outcome
+
+
+def reason_in(outcome: Outcome) -> str:
+    """Ours, of all that libxl says."""
+    found = re.search(r"stubsave: .*", outcome.message)
+    return found[0][:160] if found else outcome.message[-160:]
+
+
+# The agent, the stubdomain and the proxy fail; the guest is one and the same.
+
+def agent_killed(guest: HVM) -> str:
+    """It is no more, and the stubdomain says that it is."""
+    guest.sh("killall -9 stubsave-agent")
+    outcome = refused(guest, "stubsave: .*(nobody answers|in time)", seconds=30)
+    start_agent(guest)
+    return f"{outcome.seconds:.1f} s: {reason_in(outcome)}"
+
+
+def agent_stops(guest: HVM) -> str:
+    """It stops when the state is to be written: libxl has stopped the guest, and waits."""
+    lie = LIAR.format(lie="say accepted $2; sleep 1000")
+    guest.sh(lie)
+    outcome = refused(guest, "stubsave: .*in time", seconds=120)
+    start_agent(guest)
+    return f"{outcome.seconds:.1f} s: {reason_in(outcome)}"
+
+
+def lie(guest: HVM, name: str) -> str:
+    """Something else than a state is on the disk."""
+    text, reason = LIES[name]
+    guest.sh(LIAR.format(lie=text))
+    outcome = refused(guest, f"stubsave: .*({reason})")
+    start_agent(guest)
+    return reason_in(outcome)
+
+
+def held_open(guest: HVM) -> str:
+    """Somebody has the disk open, and keeps it; somebody writes on."""
+    guest.sh("for d in q r s t u v w x y z; do (until [ -b /dev/xvd$d ]; do usleep 20000; done; "
+             "exec 9<>/dev/xvd$d; sleep 20) >/dev/null 2>&1 & done")
+    outcome, _ = saved(guest, "-c")
+    guest.sh("killall sleep", must=False)
+    return f"{outcome.seconds:.1f} s"
+
+
+def proxied_program_killed(guest: HVM) -> str:
+    """libxl's own proxy, behind ours."""
+    run("pkill", "-9", "-f", f"^/usr/lib/xen.*distrib .* {guest.stubdomain} ")
+    deadline = time.monotonic() + 30
+    while "started again" not in guest.proxy_log():
+        expect(time.monotonic() < deadline, "it is not started again")
+        time.sleep(0.1)
+    saved(guest, "-c")
+    return next(line for line in guest.proxy_log().splitlines() if "started again" in line)
+
+
+def proxy_killed(guest: HVM) -> str:
+    """Ours: libxl is told, and one that is started by hand does the rest."""
+    pid = node(f"/local/domain/{guest.stubdomain}/image/qmp-proxy-pid") or ""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    run("kill", "-9", pid)
+    outcome = guest.save()
+    expect(outcome.code != 0, str(outcome))
+    goes_on(guest)
+    with Path(f"/var/log/xen/qmp-proxy-{guest.name}-dm.log").open("ab") as log:
+        again = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                                 start_new_session=True)
+    run("xenstore-write", f"/local/domain/{guest.stubdomain}/image/qmp-proxy-pid", str(again.pid))
+    deadline = time.monotonic() + 30
+    while not Path(f"/run/xen/qmp-libxl-{guest.domid}.stubsave").exists():
+        expect(time.monotonic() < deadline, "it does not start")
+        time.sleep(0.1)
+    saved(guest, "-c")
+    return f"xl: {outcome.seconds:.1f} s"
+
+
+def quota(guest: HVM) -> str:
+    """The stubdomain has used up its share of xenstore: its agent cannot answer, or can."""
+    guest.sh("i=0; while xenstore-write data/fill/$i x 2>/dev/null; do i=$((i+1)); "
+             "[ $i -lt 3000 ] || break; done; echo $i", seconds=180)
+    outcome = guest.save("-c")
+    guest.sh("xenstore-rm data/fill")
+    goes_on(guest)
+    return f"exit {outcome.code}: {reason_in(outcome) if outcome.code else 'saved'}"
+
+
+def console_flooded(guest: HVM) -> str:
+    """It writes to the console of today's inits without end; the guest is saved all the same."""
+    before = guest.laps()
+    guest.sh("(yes flood >/dev/hvc1 2>/dev/null &) ; (yes flood >/dev/hvc2 2>/dev/null &)")
+    pid = Path(f"/proc/{node(f'/local/domain/{guest.stubdomain}/image/device-model-pid')}")
+    size, deadline = 0, time.monotonic() + 60
+    while pid.exists() and time.monotonic() < deadline:
+        with suppress(OSError):  # it ends
+            # By its descriptors: a save puts another file in the place of the one that it has open.
+            size = max(size, *(file.stat().st_size for file in (pid / "fd").iterdir()))
+        time.sleep(0.2)
+    expect(size <= CONSOLE_BYTES, f"{size} bytes")
+    expect(guest.wait_for_lap() > before, "the guest does not go on")
+    guest.sh("killall yes", must=False)
+    _, state = saved(guest, "-c")
+    return f"{size} bytes, its QEMU {'goes on' if pid.exists() else 'was ended'}; {len(state)}"
+
+
+CONSOLE_BYTES = 2 << 20
+
+
+# Migration.
+
+STALLER = """import os, subprocess, time
+receiver = subprocess.Popen(["xl", "migrate-receive"], stdin=subprocess.PIPE)
+for _ in range(32):
+    receiver.stdin.write(os.read(0, 65536))
+    receiver.stdin.flush()
+time.sleep(1000)
+"""
+
+
+def cancelled(guest: HVM) -> str:
+    """xl is told to end while it copies memory, and the disk is there already; nothing tells QEMU. A
+    later save is good."""
+    staller = LOCAL / "staller.py"
+    staller.write_text(STALLER)
+    with subprocess.Popen(["xl", "migrate", "-s", "", guest.name, f"python3 {staller}"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while '/state = "4"' not in run("xenstore-ls", "-f", f"/local/domain/0/backend/vbd/{guest.stubdomain}"
+                                        ).replace("/51712/state", ""):
+            expect(time.monotonic() < deadline, "no disk is attached")
+            time.sleep(0.1)
+        process.terminate()
+        process.wait(timeout=60)
+    run("pkill", "-f", str(staller))
+    goes_on(guest)
+    outcome, _ = saved(guest, "-c")
+    return f"exit {process.returncode}; then saved in {outcome.seconds:.1f} s"
+
+
+CUTTER = """import os, subprocess, sys
+receiver = subprocess.Popen(["xl", "migrate-receive"], stdin=subprocess.PIPE)
+seen = b""
+while data := os.read(0, 65536):
+    seen = (seen + data)[-70000:]
+    if b"QEVM" in seen:
+        break
+    receiver.stdin.write(data)
+    receiver.stdin.flush()
+receiver.stdin.close()
+sys.exit(receiver.wait())
+"""
+
+
+def transfer_fails(guest: HVM) -> str:
+    """The stream ends before QEMU's state has come through, which QEMU has saved well: the guest goes on
+    here, writes its disk, and migrates well the second time."""
+    cutter = LOCAL / "cutter.py"
+    cutter.write_text(CUTTER)
+    failed = xl("migrate", "-s", "", guest.name, f"python3 {cutter}")
+    expect(failed.code != 0, str(failed))
+    goes_on(guest)
+    outcome = guest.migrate()
+    expect(outcome.code == 0, f"{outcome}\n{guest.proxy_log()[-2000:]}")
+    return f"exit {failed.code} after {failed.seconds:.1f} s, then {outcome.seconds:.1f} s, {goes_on(guest)}"
+
+
+# The stubdomain goes.
+
+def destroyed(serials: Serials, when: str) -> str:
+    """libxl leaves a guest suspended whose QEMU is gone: it says so, and nothing is left."""
+    with counting("hvm", serials) as guest:
+        stubdomain = str(guest.stubdomain)
+        if when == "before":
+            run("xl", "destroy", stubdomain)
+            outcome = guest.save()
+        else:
+            guest.sh(LIAR.format(lie="say accepted $2; sleep 1000"))
+            with subprocess.Popen(["xl", "save", guest.name, str(guest.file)], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+                offer = f"/local/domain/{stubdomain}/stubsave/offer"
+                deadline = time.monotonic() + 60
+                while " save " not in (node(offer) or "") and process.poll() is None:
+                    expect(time.monotonic() < deadline, "no offer")
+                    time.sleep(0.05)
+                start = time.monotonic()
+                run("xl", "destroy", stubdomain)
+                output, _ = process.communicate(timeout=120)
+            outcome = Outcome(process.returncode, b"", output.decode(errors="replace"),
+                              time.monotonic() - start)
+        expect(outcome.code != 0, str(outcome))
+        expect(outcome.seconds < 60, str(outcome))
+        return f"exit {outcome.code} after {outcome.seconds:.1f} s: {reason_in(outcome)}"
+
+
+def savefaults(score: Score, _is_full: bool) -> None:
+    """All of them."""
+    serials = Serials()
+    good("hooks", "install", "xl", "--max-console", str(CONSOLE_BYTES), "--timeout", "15")
+    guest_cases: dict[str, Callable[[HVM], str]] = {
+        "agent killed": agent_killed,
+        "agent stops": agent_stops,
+        **{f"lie: {name}": lambda guest, name=name: lie(guest, name) for name in LIES},
+        "held open": held_open,
+        "quota": quota,
+        "libxl's own proxy killed": proxied_program_killed,
+        "migration cancelled": cancelled,
+        "transfer fails": transfer_fails,
+        "our proxy killed": proxy_killed,
+        "console flooded": console_flooded,
+    }
+    wanted = {name: body for name, body in guest_cases.items() if score.wants(name)}
+    if wanted:
+        with nothing_left(look=all_traces), counting("hvm", serials) as guest:
+            for name, body in wanted.items():
+                def whole(body: Callable[[HVM], str] = body) -> str:
+                    look = without_domains if body is transfer_fails else all_traces
+                    with nothing_left(look=look):
+                        return body(guest)
+                score.case(name, whole)
+            saved(guest)
+            restored(guest)
+    for when in "before", "while writing":
+        def gone(when: str = when) -> str:
+            with nothing_left(look=all_traces):
+                return destroyed(serials, when)
+        score.case(f"stubdomain destroyed {when}", gone)
+
+
+def without_domains() -> dict[str, str]:
+    """Where the guest has other domains afterwards."""
+    return {name: found for name, found in all_traces().items()
+            if name not in ("sockets", "state files", "vbd nodes", "domains' nodes", "loop devices")}
