@@ -136,8 +136,9 @@ test-xen: build
 
 # The comparison with the consoles, and its table in the README.
 compare: build
-	$(XENLAB) compare --timeout 2700
+	$(XENLAB) compare savetimes --timeout 2700
 	$(PYTHON) Tests/XenLab/table.py .build/xenlab-logs/consoles.md README.md
+	$(PYTHON) Tests/XenLab/table.py .build/xenlab-logs/saves.md README.md
 
 test-xen-full: build
 	$(XENLAB) --full --timeout 20000

@@ -31,6 +31,11 @@ def ramdisk(root: Path, target: Path, files: dict[str, Path], scratch: Path) -> 
             subprocess.run(["cat", part], check=True, stdout=out)
 
 
+def compile_c(source: Path, program: Path, *options: str) -> None:
+    """By Swift's own compiler."""
+    subprocess.run(["clang", "-O2", "-Wall", "-Werror", *options, "-o", program, source], check=True)
+
+
 def boot_sector(source: Path, share: Path, scratch: Path) -> None:
     """What an HVM guest boots from its disk; the BIOS loads it to 7C00."""
     subprocess.run(["as", "--32", "-o", scratch, source], check=True)
@@ -51,15 +56,15 @@ def small_ramdisk(share: Path, scratch: Path) -> None:
 class Machine:
     """Boots, says on standard output what dom0 writes to its port `results`, and ends."""
 
-    def __init__(self, images: Images, share: Path, log: Path) -> None:
+    def __init__(self, images: Images, share: Path, log: Path, processors: int) -> None:
         self._log = log
         self._words = [
             "qemu-system-x86_64", "-machine", "pc", "-accel", "tcg", "-cpu", PROCESSOR,
-            "-smp", str(PROCESSORS), "-m", str(MACHINE_MIB), "-nodefaults", "-display", "none",
+            "-smp", str(processors), "-m", str(MACHINE_MIB), "-nodefaults", "-display", "none",
             "-no-reboot", "-serial", f"file:{log}",
             "-kernel", str(images.xen), "-append",
             f"console=com1 com1=115200,8n1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M "
-            f"dom0_max_vcpus={PROCESSORS} noreboot=0",
+            f"dom0_max_vcpus={processors} noreboot=0",
             "-initrd", f"{images.kernel} console=hvc0 quiet,{images.root}",
             "-fsdev", f"local,id=share,path={share},security_model=none",
             # Of a PV dom0 the device must not take the addresses for the machine's.

@@ -11,29 +11,38 @@ import argparse
 import asyncio
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 
 from images import HERE, Images  # noqa: E402
-from machine import Machine, boot_sector, ramdisk, small_ramdisk  # noqa: E402
+from machine import PROCESSORS, Machine, boot_sector, compile_c, ramdisk, small_ramdisk  # noqa: E402
 
 ROOT = HERE.parent.parent
 RULES = ROOT / "Sources/udev/59-stubsave.rules"
 LAST_LINES = 60
+# What runs if nobody names suites: two machines at once, with a processor each.
+GROUPS = {"standing": ("transfers", "faults", "many", "compare"),
+          "real": ("saves", "restores", "savefaults")}
 
 
-def prepare(images: Images, share: Path, options: argparse.Namespace) -> None:
+def prepare(images: Images, share: Path, suites: Iterable[str], options: argparse.Namespace) -> None:
     """What dom0 finds in its share."""
     with tempfile.TemporaryDirectory(prefix="stubsave-xenlab-") as scratch:
         ramdisk(images.guest_root, share / "guest-ramdisk", {
             "init": HERE / "guest/init", "bin/inside.py": HERE / "cases/inside.py",
             "bin/stubsave-agent": options.agent}, Path(scratch) / "guest")
+        addfd, notrunc = Path(scratch) / "addfd", Path(scratch) / "notrunc.so"
+        compile_c(HERE / "consoles/addfd.c", addfd, "-static")
+        compile_c(HERE / "consoles/notrunc.c", notrunc, "-shared", "-fPIC")
         ramdisk(images.stubdomain_root, share / "stubdomain-ramdisk", {
-            "init": HERE / "stubdomain/init", "bin/stubsave-agent": options.agent},
-            Path(scratch) / "stubdomain")
+            "init": HERE / "stubdomain/init", "bin/stubsave-agent": options.agent,
+            "bin/liar": HERE / "stubdomain/liar",
+            "bin/addfd": addfd, "usr/lib/notrunc.so": notrunc}, Path(scratch) / "stubdomain")
         small_ramdisk(share, Path(scratch) / "small")
         boot_sector(HERE / "hvm/boot.S", share, Path(scratch) / "boot.o")
     shutil.copy(HERE / "hvm/hotplug", share)
@@ -41,7 +50,7 @@ def prepare(images: Images, share: Path, options: argparse.Namespace) -> None:
     shutil.copy(options.stubsave, share / "stubsave")
     shutil.copy(RULES, share)
     shutil.copytree(HERE / "cases", share / "cases")
-    words = ["python3", "/mnt/cases/main.py", *options.suites, "--only", options.only]
+    words = ["python3", "/mnt/cases/main.py", *suites, "--only", options.only]
     if options.full:
         words.append("--full")
     (share / "main").write_text(f"{shlex.join(words)} >/run/main.log 2>&1\n")
@@ -62,11 +71,21 @@ async def run(options: argparse.Namespace) -> int:
     images.make()
     logs = options.folder.resolve().with_name(options.folder.name + "-logs")
     shutil.rmtree(logs, ignore_errors=True)
+    if options.suites:
+        return await boot(images, logs, options.suites, PROCESSORS, options)
+    codes = await asyncio.gather(*(boot(images, logs / name, suites, 1, options)
+                                   for name, suites in GROUPS.items()))
+    return max(codes)
+
+
+async def boot(images: Images, logs: Path, suites: Iterable[str], processors: int,
+               options: argparse.Namespace) -> int:
+    """One machine; exit code of what its dom0 has run."""
     logs.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="stubsave-xenlab-") as folder:
         share = Path(folder)
-        prepare(images, share, options)
-        machine = Machine(images, share, logs / "serial.log")
+        prepare(images, share, suites, options)
+        machine = Machine(images, share, logs / "serial.log", processors)
         is_over = await machine.run(options.timeout)
         for log in [*share.glob("*.log"), *share.glob("xen/*.log*"), *share.glob("*.md")]:
             shutil.copy(log, logs)
@@ -82,7 +101,8 @@ async def run(options: argparse.Namespace) -> int:
 def main() -> int:
     """Exit code of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help="transfers, faults, many, compare, saves; all without one")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="transfers, faults, many, compare, saves, "
+                        "restores, savefaults, savetimes; all but the last without one, in two machines")
     parser.add_argument("--stubsave", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--agent", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--folder", type=Path, default=ROOT / ".build/xenlab",
@@ -90,6 +110,8 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="PATTERN", help="cases whose names it is found in")
     parser.add_argument("--full", action="store_true", help="as many rounds as there are")
     parser.add_argument("--timeout", type=float, default=1500, metavar="SECONDS")
+    # Whoever ends this ends the machine, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     return asyncio.run(run(parser.parse_args()))
 
 

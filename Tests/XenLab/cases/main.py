@@ -19,13 +19,15 @@ from many import many  # noqa: E402
 from restores import restores  # noqa: E402
 from savefaults import savefaults  # noqa: E402
 from saves import saves  # noqa: E402
+from savetimes import savetimes  # noqa: E402
 from stubs import Stub  # noqa: E402
 from transfers import transfers  # noqa: E402
 
 PORT = "/dev/virtio-ports/results"
 # With two guests that stand for stubdomains, and with real ones.
 STANDING = {"transfers": transfers, "faults": faults, "many": many, "compare": compare}
-REAL = {"saves": saves, "restores": restores, "savefaults": savefaults}
+REAL = {"saves": saves, "restores": restores, "savefaults": savefaults,
+        "savetimes": savetimes}
 RULES = "59-stubsave.rules"
 
 
@@ -42,7 +44,7 @@ def pair(score: Score) -> tuple[Stub, Stub]:
 def main() -> int:
     """Exit code of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suites", nargs="*", metavar="SUITE")
+    parser.add_argument("suites", nargs="+", metavar="SUITE")
     parser.add_argument("--full", action="store_true", help="as many rounds as there are")
     parser.add_argument("--only", default="", metavar="PATTERN", help="cases whose names it is found in")
     options = parser.parse_args()
@@ -53,7 +55,7 @@ def main() -> int:
         shutil.copy(Path("/mnt") / RULES, rules)
         run("udevadm", "control", "--reload")
         score = Score(port, options.only)
-        for suite in options.suites or [*STANDING, *REAL]:
+        for suite in options.suites:
             if suite in REAL:
                 REAL[suite](score, options.full)
             else:

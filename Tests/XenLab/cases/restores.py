@@ -23,22 +23,23 @@ def flipped(state: bytes) -> bytes:
     return state[:middle] + bytes([state[middle] ^ 1]) + state[middle + 1:]
 
 
-# What is changed, exit code of the proxy, its reason.
-BAD: dict[str, tuple[Callable[[bytes], bytes], int, str]] = {
-    "one bit flipped": (flipped, 2, "trailer: stateDigest"),
-    "no state": (lambda _: b"", 4, "neither a device state of QEMU nor"),
-    "something else": (lambda state: b"x" + state[1:], 2, "stateDigest"),
-    "a piece missing": (lambda state: state[:2048] + state[4096:], 2, "trailer"),
-    "the trailer's first half": (lambda state: state[:-32] + bytes(32), 2, "trailer"),
+# What is changed, and the proxy's reason.
+BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "one bit flipped": (flipped, "stateDigest"),
+    "no state": (lambda _: b"", "neither a device state of QEMU nor"),
+    "something else": (lambda state: b"x" + state[1:], "stateDigest"),
+    "a piece missing": (lambda state: state[:2048] + state[4096:], "trailer"),
+    "the trailer's first half": (lambda state: state[:-32] + bytes(32), "trailer"),
 }
 
 
-def not_restored(guest: HVM, file: Path, code: int, reason: str, *before: str) -> Outcome:
-    """libxl is told before the stubdomain starts, and tells why if it is to tell all."""
+def not_restored(guest: HVM, file: Path, reason: str, *before: str) -> Outcome:
+    """libxl is told before the stubdomain starts, and tells why if it is to tell all. (Of the exit
+    code 4.17 says nothing: spawn_middle_death takes a wait status for one.)"""
     outcome = xl("-vvv", "restore", *before, str(file))
     expect(outcome.code != 0, "it was restored")
-    expect(f"failed startup with non-zero exit status {code}" in outcome.message, outcome.message[-3000:])
-    expect(re.search(f"spawn watch p=stubsave: .*{reason}", outcome.message), outcome.message[-3000:])
+    said = "\n".join(line for line in outcome.message.splitlines() if "error" in line or "qmp proxy" in line)
+    expect(re.search(f"spawn watch p=stubsave: .*{reason}", said), f"{said}\n{guest.proxy_log()}")
     expect(re.search(reason, guest.proxy_log()), guest.proxy_log()[-500:])
     expect(outcome.seconds < LIBXL_SECONDS, f"{outcome.seconds:.1f} s")
     return outcome
@@ -47,11 +48,11 @@ def not_restored(guest: HVM, file: Path, code: int, reason: str, *before: str) -
 def bad_files(score: Score, guest: HVM) -> None:
     """Of a good one: each is refused, and the good one is restored in the end."""
     changed = LOCAL / "changed.save"
-    for name, (change, code, reason) in BAD.items():
-        def one(change: Callable[[bytes], bytes] = change, code: int = code, reason: str = reason) -> str:
+    for name, (change, reason) in BAD.items():
+        def one(change: Callable[[bytes], bytes] = change, reason: str = reason) -> str:
             with_state(guest.file, changed, change)
             with nothing_left(look=all_traces):
-                outcome = not_restored(guest, changed, code, reason)
+                outcome = not_restored(guest, changed, reason)
             return f"{outcome.seconds:.1f} s: {guest.proxy_log().strip().splitlines()[-1][:150]}"
         score.case(f"bad: {name}", one)
     score.case("bad: another machine's", lambda: of_another_machine(guest))
@@ -64,7 +65,7 @@ def of_another_machine(guest: HVM) -> str:
     config = LOCAL / "more.cfg"
     config.write_text((LOCAL / f"{guest.name}.cfg").read_text() + 'soundhw="ac97"\n')
     with nothing_left(look=all_traces):
-        outcome = not_restored(guest, guest.file, 12, "other devices: this one has -device AC97", str(config))
+        outcome = not_restored(guest, guest.file, "other devices: this one has -device ac97", str(config))
     return f"{outcome.seconds:.1f} s: {guest.proxy_log().strip().splitlines()[-1][:150]}"
 
 

@@ -16,34 +16,39 @@ from hvm import HVM, all_traces, xl
 from saves import counting, restored, saved
 from serials import Serials
 
-# In a stubdomain without agent: stands in its place until dom0 has offered a disk, and does something to
-# that. $disk is its name, `say` answers.
-LIAR = """killall -9 stubsave-agent; xenstore-watch stubsave/offer | while read -r _; do
-set -- $(xenstore-read stubsave/offer 2>/dev/null); [ $# -gt 2 ] || continue
-[ "$2" != "$last" ] || continue; last=$2
-say() {{ xenstore-write stubsave/answer "1 $2 $1"; }}
-case $3 in reset) say ready $2;; save) disk=/dev/$4; while [ ! -b $disk ]; do usleep 20000; done; {lie} ;; esac
-done >/tmp/liar.log 2>&1 &"""
+# A good save disk; lies for stubdomain/liar.
 WRITE = "(echo -n QEVM; head -c 9000 /bin/busybox) | stubsave-agent write $disk"
-COMMITTED = "say \"committed 20480 unknown\" $2"
+COMMITTED = "answer committed 20480 unknown"
 LIES: dict[str, tuple[str, str]] = {
     "nothing": (COMMITTED, "incomplete"),
-    "no agent's answer": ("say nonsense $2", "no message of the rendezvous"),
-    "another header": (f"{WRITE}; printf '\\1' | dd of=$disk bs=1 seek=64 conv=notrunc; sync; {COMMITTED}",
+    "no agent's answer": ("answer nonsense", "no message of the rendezvous"),
+    "another header": (f"{WRITE}; head -c 1 /bin/busybox | dd of=$disk bs=1 seek=64 conv=notrunc; sync; {COMMITTED}",
                        "header"),
-    "flipped": (f"{WRITE}; printf '\\377' | dd of=$disk bs=1 seek=5000 conv=notrunc; sync; {COMMITTED}",
+    "flipped": (f"{WRITE}; head -c 1 /bin/busybox | dd of=$disk bs=1 seek=5000 conv=notrunc; sync; {COMMITTED}",
                 "record|chunk|hash"),
     "cut": (f"{WRITE}; dd if=/dev/zero of=$disk bs=4096 seek=2 count=6 conv=notrunc; sync; {COMMITTED}",
             "incomplete|ends|commit"),
-    "failed": ("say \"failed 11 0 unknown system\" $2", "agent's own system"),
+    "failed": ("answer failed 11 0 unknown system", "agent's own system"),
 }
 AGENT = ("n=0; until xenstore-read data/stubsave >/dev/null 2>&1; do usleep 50000; n=$((n+1)); "
          "[ $n -lt 200 ] || exit 1; done")
 
 
+def start_liar(guest: HVM, lie: str) -> None:
+    """In the agent's place."""
+    guest.sh(f"liar '{lie}' >/tmp/liar.log 2>&1 &")
+    guest.sh("n=0; until grep -q T.*stopped /proc/$(pidof stubsave-agent)/status; do usleep 50000; "
+             "n=$((n+1)); [ $n -lt 200 ] || exit 1; done")
+
+
+def stop_liar(guest: HVM) -> None:
+    """The agent goes on."""
+    guest.sh("pkill -9 -f bin/liar; pkill -9 -f stubsave/offer; killall -CONT stubsave-agent")
+
+
 def start_agent(guest: HVM) -> None:
-    """Again, whatever stands in its place."""
-    guest.sh("killall -9 stubsave-agent; pkill -9 -f stubsave/offer; xenstore-rm data/stubsave; "
+    """Another one, after the first was killed."""
+    guest.sh("xenstore-rm data/stubsave; "
              "(stubsave-agent serve /tmp/qmp-agent xenstore 67108864 >/dev/null 2>&1 &); " + AGENT)
 
 
@@ -82,19 +87,18 @@ def agent_killed(guest: HVM) -> str:
 
 def agent_stops(guest: HVM) -> str:
     """It stops when the state is to be written: libxl has stopped the guest, and waits."""
-    lie = LIAR.format(lie="say accepted $2; sleep 1000")
-    guest.sh(lie)
+    start_liar(guest, "answer accepted; sleep 1000")
     outcome = refused(guest, "stubsave: .*in time", seconds=120)
-    start_agent(guest)
+    stop_liar(guest)
     return f"{outcome.seconds:.1f} s: {reason_in(outcome)}"
 
 
 def lie(guest: HVM, name: str) -> str:
     """Something else than a state is on the disk."""
     text, reason = LIES[name]
-    guest.sh(LIAR.format(lie=text))
+    start_liar(guest, text)
     outcome = refused(guest, f"stubsave: .*({reason})")
-    start_agent(guest)
+    stop_liar(guest)
     return reason_in(outcome)
 
 
@@ -238,7 +242,7 @@ def destroyed(serials: Serials, when: str) -> str:
             run("xl", "destroy", stubdomain)
             outcome = guest.save()
         else:
-            guest.sh(LIAR.format(lie="say accepted $2; sleep 1000"))
+            start_liar(guest, "answer accepted; sleep 1000")
             with subprocess.Popen(["xl", "save", guest.name, str(guest.file)], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
                 offer = f"/local/domain/{stubdomain}/stubsave/offer"
