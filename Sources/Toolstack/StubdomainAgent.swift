@@ -18,14 +18,19 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
   var attachMilliseconds: UInt64 = 20_000
   /// For its kernel to let go of one.
   var detachMilliseconds: UInt64 = 10_000
+  /// Until when a stubdomain may boot.
+  private var bootDeadline: Deadline?
   /// That has been paused for this.
   private var pausedGuest: UInt32?
   private var said: [PlainText] = []
 
   /// Until the first answer (formats/rendezvous.md, section 4).
   private static let silenceMilliseconds: UInt64 = 5_000
-  /// The same of a stubdomain that may still boot: libxl's own limit.
-  private static let bootMilliseconds: UInt64 = 30_000
+  /// The same of a stubdomain that may still boot, its connecting to the disk included: less than
+  /// libxl's own limit of 30 s, so that there is a reason before that.
+  private static let bootMilliseconds: UInt64 = 28_000
+  /// Of these at least for the agent, once the kernel has connected.
+  private static let startMilliseconds: UInt64 = 10_000
   /// For dom0's to take away a loop device that nobody uses any more.
   private static let loopMilliseconds: UInt64 = 1_000
 
@@ -141,6 +146,7 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
       ordinal: disk.ordinal)
     let deadline = Deadline(
       timeoutMilliseconds: isReadOnly ? StubdomainAgent.bootMilliseconds : attachMilliseconds)
+    if isReadOnly { bootDeadline = deadline }
     attachment = try onXen(place.name) { () throws(XenError) in
       try DiskAttachment.attach(request, place.xenstore, until: deadline, signals: signals)
     }
@@ -185,8 +191,13 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
     return offerer.offer(
       wanted,
       silenceMilliseconds: isLoad
-        ? StubdomainAgent.bootMilliseconds : StubdomainAgent.silenceMilliseconds,
+        ? bootMillisecondsLeft : StubdomainAgent.silenceMilliseconds,
       signals: signals)
+  }
+
+  private var bootMillisecondsLeft: UInt64 {
+    guard let bootDeadline else { return StubdomainAgent.bootMilliseconds }
+    return max(UInt64(bootDeadline.remainingMilliseconds), StubdomainAgent.startMilliseconds)
   }
 
   mutating func idle() {

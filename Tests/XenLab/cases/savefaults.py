@@ -43,7 +43,8 @@ def start_liar(guest: HVM, lie: str) -> None:
 
 def stop_liar(guest: HVM) -> None:
     """The agent goes on."""
-    guest.sh("pkill -9 -f bin/liar; pkill -9 -f stubsave/offer; killall -CONT stubsave-agent")
+    guest.sh("killall -9 liar; killall -CONT stubsave-agent")
+    saved(guest, "-c")
 
 
 def start_agent(guest: HVM) -> None:
@@ -82,6 +83,8 @@ def agent_killed(guest: HVM) -> str:
     guest.sh("killall -9 stubsave-agent")
     outcome = refused(guest, "stubsave: .*(nobody answers|in time)", seconds=30)
     start_agent(guest)
+    # Now QEMU has a file of this agent's, which the lies need.
+    saved(guest, "-c")
     return f"{outcome.seconds:.1f} s: {reason_in(outcome)}"
 
 
