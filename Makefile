@@ -5,7 +5,8 @@ SWIFT ?= swift
 PYTHON ?= /usr/bin/python3
 
 # What the build needs, and what only the tests need.
-BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev libxen-dev
+BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev libxen-dev \
+	libseccomp-dev
 TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 qemu-system-xen \
 	strace e2fsprogs lz4 lvm2 fdisk mount xen-utils-4.17 \
 	mmdebstrap cpio busybox-static kmod xz-utils
@@ -22,6 +23,8 @@ EMBEDDED = -c release --scratch-path .build/embedded \
 	-Xswiftc -Xclang-linker -Xswiftc -static
 
 AGENT = .build/agent/stubsave-agent
+# dom0's decoder, built the same way; in a folder of its own, beside the agent's.
+DECODER = .build/decoder/stubsave-decode
 # Loop devices and mounts need root: what needs them is run by sudo if somebody else calls.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 # What is missing fails a test instead of switching it off.
@@ -34,7 +37,7 @@ prefix ?= /usr/local
 # udev does not look below /usr/local.
 udevrulesdir ?= /lib/udev/rules.d
 
-.PHONY: help deps build agent demo test test-debug test-release test-formats test-qemu \
+.PHONY: help deps build agent decoder demo test test-debug test-release test-formats test-qemu \
 	test-hostile test-xenstore test-xen test-xen-full compare coverage bench sanitize lint fixtures install clean
 
 help:
@@ -49,6 +52,7 @@ help:
 	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
 	@echo 'make build     .build/release/stubsave, and the agent beside it'
 	@echo 'make agent     $(AGENT), static'
+	@echo 'make decoder   $(DECODER), static: looks at what comes from a stubdomain'
 	@echo 'make sanitize  the Swift tests under AddressSanitizer and ThreadSanitizer'
 	@echo 'make lint      swift format, strictly'
 	@echo 'make fixtures  make fixtures/ again'
@@ -67,16 +71,23 @@ deps:
 	    && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 
-# The agent stands beside the program, where the program looks for it.
-build: deps agent
+# The agent and the decoder stand beside the program, where the program looks for them.
+build: deps agent decoder
 	$(SWIFT) build $(RELEASE) --product stubsave
 	@install -m 755 $(AGENT) .build/release/stubsave-agent
+	@install -m 755 $(DECODER) .build/release/stubsave-decode
 
 agent: deps
 	$(SWIFT) build $(EMBEDDED) --product stubsave-agent
 	@mkdir -p $(dir $(AGENT))
 	strip -o $(AGENT) .build/embedded/release/stubsave-agent
 	@ls -l $(AGENT)
+
+decoder: deps
+	$(SWIFT) build $(EMBEDDED) --product stubsave-decode
+	@mkdir -p $(dir $(DECODER))
+	strip -o $(DECODER) .build/embedded/release/stubsave-decode
+	@ls -l $(DECODER)
 
 demo: build
 	@Tests/demo.sh .build/release/stubsave
@@ -169,6 +180,7 @@ fixtures: deps
 install: build
 	install -D -m 755 .build/release/stubsave $(DESTDIR)$(prefix)/bin/stubsave
 	install -D -m 755 $(AGENT) $(DESTDIR)$(prefix)/lib/stubsave/stubsave-agent
+	install -D -m 755 $(DECODER) $(DESTDIR)$(prefix)/lib/stubsave/stubsave-decode
 	install -D -m 644 Sources/udev/59-stubsave.rules $(DESTDIR)$(udevrulesdir)/59-stubsave.rules
 
 # Root's are those that the Xen lab has made.

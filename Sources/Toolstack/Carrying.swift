@@ -79,7 +79,7 @@ extension TransferDisk {
   borrowing func facts(_ options: CarryOptions) throws(ToolError) -> DiskFacts {
     var reading = reading(options)
     reading.isDecoding = false
-    let verdict = Door.open(source, task: .verify, options: reading, output: .nowhere)
+    let verdict = DecoderProcess.open(source, task: .verify, options: reading, output: .nowhere)
     if let failure = verdict.failure { throw ToolError(failure, path) }
     return verdict.facts
   }
@@ -112,11 +112,6 @@ extension PlainText {
     append(neededBytes)
     append("` makes one that is large enough")
   }
-}
-
-extension ReaderLimits {
-  /// Most bytes of a disk that these limits admit.
-  var maxDiskBytes: UInt64 { UInt64(2 * Layout.blockBytes) + maxLogBytes }
 }
 
 extension ToolError {

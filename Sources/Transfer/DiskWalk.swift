@@ -20,11 +20,16 @@ public struct DiskWalk: ~Copyable {
   /// What has been learnt so far; also valid after an error.
   public private(set) var facts = DiskFacts()
 
+  /// - Parameter shape: what the disk lies in, if that is known already.
   public init(
-    _ input: borrowing FileDescriptor, options: ReadOptions
+    _ input: borrowing FileDescriptor, shape: InputShape? = nil, options: ReadOptions
   ) throws(WalkError) {
     self.options = options
-    do throws(SystemError) { self.input = try DiskInput(input) } catch { throw .input(error) }
+    do throws(SystemError) {
+      self.input = try DiskInput(input, shape)
+    } catch {
+      throw .input(error)
+    }
     facts.inputBytes = self.input.totalBytes
   }
 

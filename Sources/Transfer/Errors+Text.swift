@@ -17,6 +17,29 @@ extension PlainText {
       append("cannot write the output: ")
       append(error)
     case .noSuchStream: append("the save disk is good, but has no stream of that name")
+    case .decoder(let failure): append(failure)
+    }
+  }
+
+  public mutating func append(_ failure: DecoderFailure) {
+    switch failure {
+    case .notFound:
+      append("stubsave-decode is neither beside stubsave nor in ../lib/stubsave, and ")
+      append("--require-sandbox wants it")
+    case .withoutWalls(let bits):
+      append("--require-sandbox: the decoder could not be shut off: missing ")
+      append(walls: bits)
+    case .system(let error):
+      append("the decoder could not be run: ")
+      append(error)
+    case .exited(let code):
+      append("the decoder ended in the middle, with code ")
+      append(UInt64(code))
+    case .signal(let number):
+      append("the decoder was ended by signal ")
+      append(UInt64(max(number, 0)))
+      append("; whatever it had read and written is thrown away")
+    case .nonsense: append("the decoder gave an answer that makes no sense")
     }
   }
 

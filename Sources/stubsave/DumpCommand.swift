@@ -40,6 +40,7 @@ struct DumpCommand: ParsableCommand {
 
   func run() throws {
     SignalsAsErrors.ofPipes()
+    transfer.sandbox.apply()
     try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
       let target = try StateTarget.path(output?.path, json: report.json)
       var options = DumpOptions(try transfer.settings(), output: target)
