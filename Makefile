@@ -37,7 +37,7 @@ prefix ?= /usr/local
 # udev does not look below /usr/local.
 udevrulesdir ?= /lib/udev/rules.d
 
-.PHONY: help deps build agent decoder demo test test-debug test-release test-formats test-qemu \
+.PHONY: help deps build agent decoder planted demo test test-debug test-release test-formats test-qemu \
 	test-hostile test-xenstore test-xen test-xen-full compare coverage bench sanitize lint fixtures install clean
 
 help:
@@ -88,6 +88,14 @@ decoder: deps
 	@mkdir -p $(dir $(DECODER))
 	strip -o $(DECODER) .build/embedded/release/stubsave-decode
 	@ls -l $(DECODER)
+
+# The same with a bug in it, for a test: what an attacker could do in the decoder (Tests/Hostile/planted.py).
+PLANTED = .build/planted/stubsave-decode
+planted: deps
+	$(SWIFT) build $(subst .build/embedded,.build/embedded-planted,$(EMBEDDED)) \
+	  -Xswiftc -DSTUBSAVE_PLANTED_BUG -Xcc -DSTUBSAVE_PLANTED_BUG --product stubsave-decode
+	@mkdir -p $(dir $(PLANTED))
+	cp .build/embedded-planted/release/stubsave-decode $(PLANTED)
 
 demo: build
 	@Tests/demo.sh .build/release/stubsave
@@ -153,7 +161,8 @@ test-xen-full: build
 	$(XENLAB) --full --timeout 20000
 
 # Hostile monitors, disks that must not be touched, and every system call failing once.
-test-hostile: build
+test-hostile: build planted
+	$(SUDO) $(PYTHON) Tests/Hostile/planted.py --stubsave .build/release/stubsave --planted $(PLANTED)
 	$(SUDO) $(PYTHON) Tests/Hostile/hostile.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/disks.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject.py --stubsave .build/release/stubsave

@@ -144,7 +144,8 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(
-      name: "CommandTests", dependencies: ["stubsave", "stubsave-agent", "stubsave-decode", "TestSupport"],
+      name: "CommandTests",
+      dependencies: ["stubsave", "stubsave-agent", "stubsave-decode", "TestSupport"],
       exclude: ["Golden"],
       swiftSettings: strict),
   ]

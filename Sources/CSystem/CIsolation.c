@@ -104,3 +104,9 @@ int stubsave_limit_memory(unsigned long long more_bytes) {
   return setrlimit(RLIMIT_AS, &limit);
 #endif
 }
+
+#ifdef STUBSAVE_PLANTED_BUG
+long stubsave_planted_call(long number, long a, long b, long c, long d, long e, long f) {
+  return syscall(number, a, b, c, d, e, f);
+}
+#endif

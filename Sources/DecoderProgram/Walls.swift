@@ -15,6 +15,10 @@ enum Walls {
   /// - Throws: if the parent has gone, or files of its stay open.
   static func build(for request: DecodeRequest) throws(SystemError) -> WallSet {
     var walls = WallSet()
+    #if STUBSAVE_PLANTED_BUG
+      if PlantedBug.lies(in: "without-walls") { return .all }
+      let hasNoFilter = PlantedBug.lies(in: "without-filter")
+    #endif
     try Isolation.closeFiles(from: DecodeRequest.File.count)
     // While /proc is there, and files may be opened.
     let isMemoryLimited = attempt { () throws(SystemError) in
@@ -33,6 +37,9 @@ enum Walls {
     try Isolation.endWithParent(request.parent)
     walls.insert(.bound)
     if limit(request) && isMemoryLimited { walls.insert(.limits) }
+    #if STUBSAVE_PLANTED_BUG
+      if hasNoFilter { return .all }
+    #endif
     if SystemCallFilter.load() { walls.insert(.filter) }
     return walls
   }

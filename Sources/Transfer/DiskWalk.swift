@@ -139,6 +139,9 @@ public struct DiskWalk: ~Copyable {
   private func give<Sink: LogSink & ~Copyable>(
     _ record: PlacedRecord, _ raw: RawSpan, _ sink: inout Sink
   ) throws(WalkError) {
+    #if STUBSAVE_PLANTED_BUG
+      PlantedBug.strike(raw)
+    #endif
     do throws(SystemError) { try sink.chunk(record, raw: raw) } catch { throw .output(error) }
   }
 

@@ -38,7 +38,8 @@ extension PlainText {
     case .signal(let number):
       append("the decoder was ended by signal ")
       append(UInt64(max(number, 0)))
-      append("; whatever it had read and written is thrown away")
+      append(signalWords(number))
+      append("; what it has written is thrown away")
     case .nonsense: append("the decoder gave an answer that makes no sense")
     }
   }
@@ -74,6 +75,16 @@ extension PlainText {
     case .selfCheck(let error):
       append("what it built did not pass the check before writing (bad memory?): ")
       error.describe(into: &self)
+    }
+  }
+
+  /// What such a signal tells of the decoder.
+  private func signalWords(_ number: Int32) -> StaticString {
+    switch number {
+    case Signals.badSystemCall: " (a system call that is not for it)"
+    case Signals.processorTime: " (its processor time was used up)"
+    case Signals.kill: " (killed)"
+    default: " (a crash)"
     }
   }
 }

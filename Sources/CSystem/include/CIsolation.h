@@ -32,4 +32,9 @@ int stubsave_set_limit(int limit, unsigned long long value);
 // So much address space beside what the process has already.
 int stubsave_limit_memory(unsigned long long more_bytes);
 
+#ifdef STUBSAVE_PLANTED_BUG
+// For a test: any system call at all.
+long stubsave_planted_call(long number, long a, long b, long c, long d, long e, long f);
+#endif
+
 #endif
