@@ -132,6 +132,12 @@ let package = Package(
       name: "RendezvousTests",
       dependencies: ["Rendezvous", "Xenstore", "SystemIO", "SaveDisk", "TestSupport"],
       swiftSettings: strict),
+    .testTarget(
+      name: "DecodingTests",
+      dependencies: [
+        "Decoding", "QEMUState", "Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport",
+      ],
+      swiftSettings: strict),
     .testTarget(name: "XenTests", dependencies: ["Xen", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "QEMUStateTests",

@@ -37,7 +37,9 @@
     /// So that the test can show what each wall is for: not built if the program lies in a directory
     /// of that name.
     public static func lies(in directory: StaticString) -> Bool {
-      guard let own = try? Names.target(of: SystemPath(word: "/proc/self/exe")) else { return false }
+      guard let own = try? Names.target(of: SystemPath(word: "/proc/self/exe")) else {
+        return false
+      }
       let name = SystemPath(word: directory).bytes
       return own.directoryAndName.directory.bytes.suffix(name.count).elementsEqual(name)
     }

@@ -26,7 +26,11 @@ struct DumpCommand: ParsableCommand {
   @Flag(help: "With --pause: the guest stays stopped, unless something fails.")
   var keepPaused = false
 
-  @Option(help: "state has a trailer, raw is QEMU's bytes alone, archive is the save disk.")
+  @Option(
+    help: """
+      state has a trailer, raw is QEMU's bytes alone, archive is the save disk, for which no \
+      decompressor is run.
+      """)
   var format = StateFormat.state
 
   @OptionGroup var transfer: TransferOptions

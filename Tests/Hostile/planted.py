@@ -33,7 +33,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from fakeqmp import prepare
+from fakeqmp import Fake, prepare
 from inject import Score
 
 MARK = b"PLANTED BUG".ljust(16, b"\0")
@@ -175,7 +175,7 @@ class Trials(Score):
         for name in "all-walls", "without-filter", "without-walls":
             directory = place / name
             directory.mkdir(exist_ok=True)
-            for program in (stubsave, planted):
+            for program in (stubsave, planted, stubsave.parent / "stubsave-agent"):
                 if not (directory / program.name).exists():
                     shutil.copy(program, directory / program.name)
         self._disk = place / f"disk{user}"
@@ -285,6 +285,65 @@ class Trials(Score):
         self._failed("output that the answer does not tell of", done, "makes no sense")
         self.check("the output is there", not (self._place / "out").exists())
 
+    def commands(self) -> None:
+        """dump and restore of a state in whose second chunk the bug strikes."""
+        made = self._place / "canary-of-commands"
+        attack = payload([call(OPEN, str(made).encode(), AT_MAKE, 0o666)])
+        state = b"QEVM\0\0\0\3".ljust(262144, b"A") + attack.ljust(65536, b"A")
+        agent = ["--agent", str(self._place / "all-walls/stubsave-agent")]
+        archive, out = self._place / "archive", self._place / "out"
+        with Fake(self._place, state, "running") as fake:
+            words = ["--qmp", fake.path, *agent, "--pause"]
+            for form in "state", "raw":
+                done = self.stubsave("all-walls", "dump", "--format", form, "-o", out, *words)
+                self._failed(f"dump --format {form}", done, "signal 31")
+                self.check(f"dump --format {form}: output, or the guest is {fake.status}",
+                           not out.exists() and fake.status == "running")
+            # Nothing is decoded, so nothing strikes.
+            done = self.stubsave("all-walls", "dump", "--format", "archive", "-o", archive, *words)
+            self.check(f"dump --format archive: exit {done.returncode}, {done.stderr!r}",
+                       done.returncode == 0 and done.stderr == b"")
+        for words, code in ((["verify", archive], 9), (["verify", "--no-decode", archive], 0),
+                            (["verify", "--codecs", "none", archive], 6),
+                            (["inspect", "--codecs", "none", archive], 6),
+                            (["read", "--codecs", "none", "-o", out, archive], 6)):
+            done = self.stubsave("all-walls", *words)
+            self.check(f"{words}: exit {done.returncode}, {done.stderr!r}", done.returncode == code)
+        for words, code in (([], 9), (["--codecs", "none"], 6)):
+            with Fake(self._place, b"", "inmigrate") as fake:
+                done = self.stubsave("all-walls", "restore", "-i", archive, "--qmp", fake.path,
+                                     *agent, *words)
+                self.check(f"restore {words}: exit {done.returncode}, {done.stderr!r}, "
+                           f"{fake.loaded}", done.returncode == code and fake.loaded is None)
+        self.check("commands: a file is made", not made.exists() and not out.exists())
+
+    def alone(self) -> None:
+        """Where the decoder is missing, or a wall cannot be built."""
+        directory = self._place / "alone"
+        directory.mkdir(exist_ok=True)
+        shutil.copy(self._place / "all-walls/stubsave", directory)
+        self.put([], "lz4")
+        name = self._disk.name
+        done = self.stubsave("alone", "verify", name, name)
+        self.check(f"no decoder: exit {done.returncode}, {done.stderr!r}", done.returncode == 0
+                   and done.stderr.count(b"\n") == 1 and b"warning: sandbox" in done.stderr)
+        done = self.stubsave("alone", "read", "--require-sandbox", name)
+        self.check(f"no decoder: exit {done.returncode}, {done.stderr!r}",
+                   done.returncode == 8 and done.stdout == b"")
+        # As if the kernel had no such thing.
+        for inject, word in {"chroot:error=EPERM": b"an empty file system",
+                             "seccomp:error=ENOSYS": b"a system call filter",
+                             "setresuid:error=EINVAL": b"a user of its own",
+                             "unshare:error=EPERM": b"network namespace"}.items():
+            for words, code in (["verify", name], 0), (["verify", "--require-sandbox", name], 8):
+                done = subprocess.run(
+                    ["strace", "-f", "-o", "/dev/null", f"--inject={inject}",
+                     str(self._place / "all-walls/stubsave"), *words], capture_output=True,
+                    cwd=self._place)
+                self.check(f"{inject}, {words}: exit {done.returncode}, {done.stderr!r}",
+                           done.returncode == code and done.stderr.count(b"\n") == 1
+                           and word in done.stderr)
+
     def harmless(self) -> None:
         """The same decoder, and nothing that makes it strike."""
         self.put([], "lz4")
@@ -300,7 +359,8 @@ def main() -> int:
     parser.add_argument("--stubsave", default=str(root / ".build/release/stubsave"))
     parser.add_argument("--planted", default=str(root / ".build/planted/stubsave-decode"))
     options = parser.parse_args()
-    prepare((options.stubsave, "make build"), (options.planted, "make planted"))
+    prepare((options.stubsave, "make build"), (options.planted, "make planted"),
+            ("strace", "apt package strace"))
     if platform.machine() != "x86_64":
         print("the numbers of system calls in here are x86-64's", file=sys.stderr)
         return 1
@@ -317,6 +377,8 @@ def main() -> int:
             trials.arguments()
             trials.lies()
             if user == 0:
+                trials.commands()
+                trials.alone()
                 trials.sweep()
             code = trials.finish() or code
     return code
