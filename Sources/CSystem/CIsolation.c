@@ -80,16 +80,20 @@ int stubsave_set_limit(int limit, unsigned long long value) {
   return setrlimit(numbers[limit], &new);
 }
 
-// What a sanitizer needs cannot be bounded.
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define SANITIZED 1
 #endif
 #endif
-int stubsave_limit_memory(unsigned long long more_bytes) {
+int stubsave_is_sanitized(void) {
 #ifdef SANITIZED
-  return more_bytes == 0;
+  return 1;
 #else
+  return 0;
+#endif
+}
+int stubsave_limit_memory(unsigned long long more_bytes) {
+  if (stubsave_is_sanitized()) return 0;
   char text[32] = {0};
   int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
   if (file < 0) return -1;
@@ -102,7 +106,6 @@ int stubsave_limit_memory(unsigned long long more_bytes) {
   }
   struct rlimit limit = {.rlim_cur = has + more_bytes, .rlim_max = has + more_bytes};
   return setrlimit(RLIMIT_AS, &limit);
-#endif
 }
 
 #ifdef STUBSAVE_PLANTED_BUG

@@ -25,6 +25,9 @@ public enum Isolation {
 
   public static var processNumber: Int32 { getpid() }
 
+  /// A build for tests with a sanitizer, which makes calls of its own.
+  public static var isSanitized: Bool { stubsave_is_sanitized() != 0 }
+
   public static var isRoot: Bool { stubsave_is_root() != 0 }
 
   /// In which an ordinary user may do what follows.

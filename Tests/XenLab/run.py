@@ -33,7 +33,8 @@ def prepare(images: Images, share: Path, options: argparse.Namespace) -> None:
             "bin/stubsave-agent": options.agent}, Path(scratch) / "guest")
         small_ramdisk(share, Path(scratch) / "small")
     shutil.copy(images.guest_kernel, share / "guest-vmlinuz")
-    shutil.copy(options.stubsave, share / "stubsave")
+    for program in "stubsave", "stubsave-decode":
+        shutil.copy(options.stubsave.with_name(program), share / program)
     shutil.copy(RULES, share)
     shutil.copytree(HERE / "cases", share / "cases")
     words = ["python3", "/mnt/cases/main.py", *options.suites, "--only", options.only]

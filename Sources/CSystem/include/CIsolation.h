@@ -29,6 +29,8 @@ enum {
   STUBSAVE_LIMIT_QUEUE_BYTES,
 };
 int stubsave_set_limit(int limit, unsigned long long value);
+// A build with a sanitizer, whose memory and system calls cannot be bounded: for tests.
+int stubsave_is_sanitized(void);
 // So much address space beside what the process has already.
 int stubsave_limit_memory(unsigned long long more_bytes);
 
