@@ -220,7 +220,7 @@ class Trials(Score):
     @staticmethod
     def _read(log: Path, point: Point) -> str:
         """strace's log; what traces from aside may end a little later."""
-        end = time.monotonic() + 2 * (point.side == "decoder")
+        end = time.monotonic() + 10 * (point.side == "decoder")
         while True:
             text = log.read_text(errors="replace") if log.exists() else ""
             if time.monotonic() >= end or "+++ " in text:
