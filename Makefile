@@ -5,7 +5,8 @@ SWIFT ?= swift
 PYTHON ?= /usr/bin/python3
 
 # What the build needs, and what only the tests need.
-BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev libxen-dev
+BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev libxen-dev \
+	libseccomp-dev
 TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 qemu-system-xen \
 	strace e2fsprogs lz4 lvm2 fdisk mount xen-utils-4.17 \
 	mmdebstrap cpio busybox-static kmod xz-utils binutils
@@ -22,6 +23,8 @@ EMBEDDED = -c release --scratch-path .build/embedded \
 	-Xswiftc -Xclang-linker -Xswiftc -static
 
 AGENT = .build/agent/stubsave-agent
+# dom0's decoder, built the same way; in a folder of its own, beside the agent's.
+DECODER = .build/decoder/stubsave-decode
 # Loop devices and mounts need root: what needs them is run by sudo if somebody else calls.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 # What is missing fails a test instead of switching it off.
@@ -34,7 +37,7 @@ prefix ?= /usr/local
 # udev does not look below /usr/local.
 udevrulesdir ?= /lib/udev/rules.d
 
-.PHONY: help deps build agent demo test test-debug test-release test-formats test-qemu \
+.PHONY: help deps build agent decoder planted demo test test-debug test-release test-formats test-qemu \
 	test-hostile test-xenstore test-xen test-xen-full compare coverage bench sanitize lint fixtures install clean
 
 help:
@@ -49,6 +52,7 @@ help:
 	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
 	@echo 'make build     .build/release/stubsave, and the agent beside it'
 	@echo 'make agent     $(AGENT), static'
+	@echo 'make decoder   $(DECODER), static: looks at what comes from a stubdomain'
 	@echo 'make sanitize  the Swift tests under AddressSanitizer and ThreadSanitizer'
 	@echo 'make lint      swift format, strictly'
 	@echo 'make fixtures  make fixtures/ again'
@@ -67,16 +71,31 @@ deps:
 	    && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 
-# The agent stands beside the program, where the program looks for it.
-build: deps agent
+# The agent and the decoder stand beside the program, where the program looks for them.
+build: deps agent decoder
 	$(SWIFT) build $(RELEASE) --product stubsave
 	@install -m 755 $(AGENT) .build/release/stubsave-agent
+	@install -m 755 $(DECODER) .build/release/stubsave-decode
 
 agent: deps
 	$(SWIFT) build $(EMBEDDED) --product stubsave-agent
 	@mkdir -p $(dir $(AGENT))
 	strip -o $(AGENT) .build/embedded/release/stubsave-agent
 	@ls -l $(AGENT)
+
+decoder: deps
+	$(SWIFT) build $(EMBEDDED) --product stubsave-decode
+	@mkdir -p $(dir $(DECODER))
+	strip -o $(DECODER) .build/embedded/release/stubsave-decode
+	@ls -l $(DECODER)
+
+# The same with a bug in it, for a test: what an attacker could do in the decoder (Tests/Hostile/planted.py).
+PLANTED = .build/planted/stubsave-decode
+planted: deps
+	$(SWIFT) build $(subst .build/embedded,.build/embedded-planted,$(EMBEDDED)) \
+	  -Xswiftc -DSTUBSAVE_PLANTED_BUG -Xcc -DSTUBSAVE_PLANTED_BUG --product stubsave-decode
+	@mkdir -p $(dir $(PLANTED))
+	cp .build/embedded-planted/release/stubsave-decode $(PLANTED)
 
 demo: build
 	@Tests/demo.sh .build/release/stubsave
@@ -144,7 +163,8 @@ test-xen-full: build
 	$(XENLAB) --full --timeout 20000
 
 # Hostile monitors, disks that must not be touched, and every system call failing once.
-test-hostile: build
+test-hostile: build planted
+	$(SUDO) $(PYTHON) Tests/Hostile/planted.py --stubsave .build/release/stubsave --planted $(PLANTED)
 	$(SUDO) $(PYTHON) Tests/Hostile/hostile.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/disks.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject.py --stubsave .build/release/stubsave
@@ -171,6 +191,7 @@ fixtures: deps
 install: build
 	install -D -m 755 .build/release/stubsave $(DESTDIR)$(prefix)/bin/stubsave
 	install -D -m 755 $(AGENT) $(DESTDIR)$(prefix)/lib/stubsave/stubsave-agent
+	install -D -m 755 $(DECODER) $(DESTDIR)$(prefix)/lib/stubsave/stubsave-decode
 	install -D -m 644 Sources/udev/59-stubsave.rules $(DESTDIR)$(udevrulesdir)/59-stubsave.rules
 
 # Root's are those that the Xen lab has made.

@@ -15,6 +15,7 @@ let package = Package(
   products: [
     .executable(name: "stubsave", targets: ["stubsave"]),
     .executable(name: "stubsave-agent", targets: ["stubsave-agent"]),
+    .executable(name: "stubsave-decode", targets: ["stubsave-decode"]),
     .executable(name: "stubsave-bench", targets: ["stubsave-bench"]),
   ],
   dependencies: [
@@ -51,14 +52,26 @@ let package = Package(
       swiftSettings: strict),
     .executableTarget(name: "stubsave-agent", dependencies: ["Agent"]),
 
+    // dom0's, both ways: what the decoder's process is made of.
+    .systemLibrary(
+      name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
+    .target(
+      name: "QEMUState", dependencies: ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
+      swiftSettings: strict),
+    .target(
+      name: "Decoding", dependencies: ["QEMUState", "Transfer", "SaveDisk", "SystemIO"],
+      swiftSettings: strict),
+    .target(
+      name: "DecoderProgram",
+      dependencies: ["CSeccomp", "Decoding", "Transfer", "SaveDisk", "SystemIO"],
+      swiftSettings: strict, linkerSettings: [.linkedLibrary("seccomp")]),
+    .executableTarget(name: "stubsave-decode", dependencies: ["DecoderProgram"]),
+
     // dom0 only.
     .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
     .systemLibrary(name: "CXenCall", pkgConfig: "xencall", providers: [.apt(["libxen-dev"])]),
     .target(
       name: "BlockProbe", dependencies: ["CBlkid", "SaveDisk", "SystemIO"],
-      swiftSettings: strict),
-    .target(
-      name: "QEMUState", dependencies: ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
       swiftSettings: strict),
     .target(
       name: "Xen", dependencies: ["CXenCall", "Xenstore", "SaveDisk", "SystemIO"],
@@ -68,8 +81,8 @@ let package = Package(
     .target(
       name: "Toolstack",
       dependencies: [
-        "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState", "BlockProbe",
-        "SaveDisk", "Codecs", "SystemIO",
+        "Decoding", "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState",
+        "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
       ],
       swiftSettings: strict),
     .target(name: "CProgram"),
@@ -119,6 +132,12 @@ let package = Package(
       name: "RendezvousTests",
       dependencies: ["Rendezvous", "Xenstore", "SystemIO", "SaveDisk", "TestSupport"],
       swiftSettings: strict),
+    .testTarget(
+      name: "DecodingTests",
+      dependencies: [
+        "Decoding", "QEMUState", "Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport",
+      ],
+      swiftSettings: strict),
     .testTarget(name: "XenTests", dependencies: ["Xen", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "QEMUStateTests",
@@ -131,7 +150,8 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(
-      name: "CommandTests", dependencies: ["stubsave", "stubsave-agent", "TestSupport"],
+      name: "CommandTests",
+      dependencies: ["stubsave", "stubsave-agent", "stubsave-decode", "TestSupport"],
       exclude: ["Golden"],
       swiftSettings: strict),
   ]

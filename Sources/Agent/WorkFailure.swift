@@ -72,7 +72,8 @@ struct WorkFailure: Error {
     case .disk(let error) where error.verdict == .overLimit: reason = .large
     case .disk, .noSuchStream: reason = .disk
     case .input: reason = .device
-    case .output: reason = .system
+    // The agent looks within its own process: the stubdomain is the wall.
+    case .output, .decoder: reason = .system
     }
     self.init(reason, ExitStatus(failure)) { $0.append(failure) }
   }

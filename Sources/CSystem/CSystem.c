@@ -169,10 +169,19 @@ int stubsave_pipe(int fds[2]) {
   return fcntl(fds[0], F_SETFL, O_NONBLOCK);
 }
 enum { MAX_FILES = 8 };
-int stubsave_spawn(const char *path, char *const *arguments, const int *files, int count) {
+int stubsave_blocking_pipe(int fds[2]) { return pipe2(fds, O_CLOEXEC); }
+int stubsave_access_mode(int fd) {
+  int flags = fcntl(fd, F_GETFL);
+  return flags < 0 ? -1 : flags & O_ACCMODE;
+}
+int stubsave_spawn(
+    const char *path, char *const *arguments, char *const *environment, const int *files,
+    int count) {
   // Out of the way of the numbers that they are to have, so that none overwrites another.
   int moved[MAX_FILES], moved_count = 0, error = count > MAX_FILES ? EINVAL : 0;
   for (; error == 0 && moved_count < count; moved_count++) {
+    moved[moved_count] = -1;
+    if (files[moved_count] < 0) continue;
     moved[moved_count] = fcntl(files[moved_count], F_DUPFD_CLOEXEC, 16);
     if (moved[moved_count] < 0) {
       error = errno;
@@ -187,7 +196,8 @@ int stubsave_spawn(const char *path, char *const *arguments, const int *files, i
   posix_spawn_file_actions_init(&actions);
   posix_spawnattr_init(&attributes);
   for (int i = 0; error == 0 && i < count; i++)
-    error = posix_spawn_file_actions_adddup2(&actions, moved[i], i);
+    error = moved[i] < 0 ? posix_spawn_file_actions_addclose(&actions, i)
+                         : posix_spawn_file_actions_adddup2(&actions, moved[i], i);
   if (error == 0) error = posix_spawn_file_actions_addclosefrom_np(&actions, count);
   sigset_t none, ours;
   sigemptyset(&none);
@@ -199,10 +209,11 @@ int stubsave_spawn(const char *path, char *const *arguments, const int *files, i
   posix_spawnattr_setpgroup(&attributes, 0);
   posix_spawnattr_setflags(
       &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  if (error == 0) error = posix_spawn(&pid, path, &actions, &attributes, arguments, environ);
+  if (error == 0) error = posix_spawn(&pid, path, &actions, &attributes, arguments, environment ? environment : environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
-  while (moved_count > 0) close(moved[--moved_count]);
+  while (moved_count > 0)
+    if (moved[--moved_count] >= 0) close(moved[moved_count]);
   errno = error;
   return error == 0 ? pid : -1;
 }

@@ -45,8 +45,6 @@ public enum SectionList {
   private static let maxVersion: UInt32 = 65_535
   /// Ids rise by one for each registered device; some devices register and save nothing.
   private static let maxIDStep: UInt32 = 64
-  /// More than any machine has devices.
-  private static let maxSections = 4096
 
   /// - Parameter state: a device state from its first byte; what follows it does no harm.
   public static func scan(_ state: RawSpan) -> [StateSection] {
@@ -55,7 +53,7 @@ public enum SectionList {
       var current = header(at: fileHeaderBytes, in: state, after: nil)
     else { return sections }
     var start = fileHeaderBytes
-    while sections.count < maxSections {
+    while sections.count < StateSection.maxCount {
       let (end, next) = findEnd(of: current, in: state)
       let payloadEnd = hasFooter(current.id, before: end, in: state) ? end - footerBytes : end
       sections.append(

@@ -28,19 +28,19 @@ extension StateFile {
   /// - Parameters:
   ///   - file: private to this process, or one that nobody changes meanwhile.
   ///   - bytes: its length.
-  ///   - limits: for the metadata.
+  ///   - options: for the metadata.
   public static func check(
-    _ file: borrowing FileDescriptor, bytes: UInt64, limits: ReaderLimits
+    _ file: borrowing FileDescriptor, bytes: UInt64, options: ReadOptions
   ) -> TrailerFinding {
     do throws(SystemError) {
-      return try findTrailer(file, bytes, limits)
+      return try findTrailer(file, bytes, options)
     } catch {
       return .unreadable(error)
     }
   }
 
   private static func findTrailer(
-    _ file: borrowing FileDescriptor, _ bytes: UInt64, _ limits: ReaderLimits
+    _ file: borrowing FileDescriptor, _ bytes: UInt64, _ options: ReadOptions
   ) throws(SystemError) -> TrailerFinding {
     let footerBytes = UInt64(StateFooter.byteCount)
     guard bytes >= footerBytes else { return .none }  // T1
@@ -98,41 +98,53 @@ extension StateFile {
     if digest.value() != footer.stateDigest {  // T9
       return fail(.corrupt, .stateDigest, StateFooter.Offset.stateDigest)
     }
-    return try checkMetadata(file, footer, limits)
+    return try checkMetadata(file, footer, options)
   }
 
   /// T10 and T11.
   private static func checkMetadata(
-    _ file: borrowing FileDescriptor, _ footer: StateFooter, _ limits: ReaderLimits
+    _ file: borrowing FileDescriptor, _ footer: StateFooter, _ options: ReadOptions
   ) throws(SystemError) -> TrailerFinding {
-    var metadata: [UInt8] = []
+    var sink = MetadataSink()
     if footer.metadataBytes != 0 {
-      let archive = try FileDescriptor.inMemory()
-      try file.copy(from: footer.stateBytes, bytes: footer.metadataBytes, to: archive)
-      var options = ReadOptions()
-      options.limits = limits
-      let output = DoorOutput(try FileDescriptor.inMemory())
-      let verdict = Door.open(
-        archive, task: .extract(.metadata), options: options, output: output)
-      switch verdict.failure {
-      case .disk(let error)?: return .failed(error.moved(by: footer.stateBytes))
-      case .input(let error)?, .output(let error)?: throw error
-      case nil, .noSuchStream?: break
+      let facts: DiskFacts
+      do throws(WalkError) {
+        var walk = try DiskWalk(
+          file,
+          shape: InputShape(partOfFileFrom: footer.stateBytes, bytes: footer.metadataBytes),
+          options: options)
+        try walk.run(&sink)
+        facts = walk.facts
+      } catch {
+        switch error {
+        case .disk(let error): return .failed(error.moved(by: footer.stateBytes))
+        case .input(let error), .output(let error): throw error
+        }
       }
-      if verdict.facts.header?.header.capacityBytes != 0
-        || verdict.facts.summary(of: .qemu) != nil
-      {
+      if facts.header?.header.capacityBytes != 0 || facts.summary(of: .qemu) != nil {
         return .failed(DiskError(.corrupt, .trailer, .metadata, at: footer.stateBytes))
-      }
-      if verdict.failure == nil {
-        metadata = try output.file(verdict).bytes(
-          count: min(verdict.outputBytes, FormatLimits.maxMetadataBytes))
       }
     }
     return .good(
       StateFileFacts(
         stateBytes: footer.stateBytes, metadataBytes: footer.metadataBytes,
-        stateDigest: footer.stateDigest, metadata: metadata))
+        stateDigest: footer.stateDigest, metadata: sink.metadata))
+  }
+}
+
+/// Keeps the first bytes of the stream `metadata`.
+private struct MetadataSink: LogSink {
+  private(set) var metadata: [UInt8] = []
+  private var isOpen = false
+
+  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) {
+    isOpen = name == .metadata
+  }
+
+  mutating func chunk(_ record: PlacedRecord, raw: RawSpan) {
+    if !isOpen { return }
+    let room = Int(FormatLimits.maxMetadataBytes) - metadata.count
+    for index in 0..<min(raw.byteCount, room) { metadata.append(raw.byte(at: index)) }
   }
 }
 

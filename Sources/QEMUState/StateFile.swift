@@ -80,7 +80,7 @@ public enum StateFile {
   }
 
   /// Fills the first `count` bytes of the buffer.
-  static func read(
+  public static func read(
     _ file: borrowing FileDescriptor, at offset: UInt64, into buffer: inout AlignedBuffer,
     count: Int
   ) throws(SystemError) {

@@ -21,7 +21,7 @@ public struct StreamSummary: Sendable, BitwiseCopyable {
   /// As recorded; equal to that of the raw bytes if they were decoded.
   public let digest: Bytes16
 
-  init(
+  public init(
     index: Int, name: StreamName, rawBytes: UInt64, storedBytes: UInt64, chunkCount: UInt64,
     digest: Bytes16
   ) {

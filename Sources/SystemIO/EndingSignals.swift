@@ -41,3 +41,10 @@ public enum SignalsAsErrors {
   /// Writing to a pipe that nobody reads becomes EPIPE; else a signal ends the process.
   public static func ofPipes() { stubsave_ignore_signal(SIGPIPE) }
 }
+
+/// Signals by which a process has ended.
+public enum Signals {
+  public static let badSystemCall = SIGSYS
+  public static let processorTime = SIGXCPU
+  public static let kill = SIGKILL
+}

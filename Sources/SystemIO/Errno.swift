@@ -18,6 +18,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case lock, lease, fsopen, fsconfig, fsmount, socket, connect, send, poll, signalMask, signalfd
   case seek, inotify, dup, exec, receive
   case socketpair, pipe, spawn, pidfd, wait, kill, readlink, mkdir, listen, accept, limit, fchmod
+  case prctl, unshare, chroot, setresuid, capset, setrlimit, closeRange, fcntl
 
   public var name: StaticString {
     switch self {
@@ -66,6 +67,14 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .accept: "accept4"
     case .limit: "prlimit64"
     case .fchmod: "fchmod"
+    case .prctl: "prctl"
+    case .unshare: "unshare"
+    case .chroot: "chroot"
+    case .setresuid: "setresuid"
+    case .capset: "capset"
+    case .setrlimit: "setrlimit"
+    case .closeRange: "close_range"
+    case .fcntl: "fcntl"
     }
   }
 }

@@ -14,6 +14,35 @@ extension Syscalls {
     return (numbers[0], numbers[1])
   }
 
+  /// - Returns: the end to read from, and the end to write to; both block.
+  static func blockingPipe() throws(SystemError) -> (Int32, Int32) {
+    var numbers: [Int32] = [-1, -1]
+    _ = try run(.pipe) { unsafe stubsave_blocking_pipe(&numbers) }
+    return (numbers[0], numbers[1])
+  }
+
+  static func accessMode(_ descriptor: Int32) throws(SystemError) -> Int32 {
+    try run(.fcntl) { stubsave_access_mode(descriptor) }
+  }
+
+  /// Without an environment.
+  ///
+  /// - Parameter files: the program's open files 0, 1 and so on; -1 is none.
+  /// - Returns: its process id, which is that of its group.
+  static func spawnBare(
+    _ path: SystemPath, _ arguments: [SystemPath], files: [Int32]
+  ) throws(SystemError) -> Int32 {
+    try run(.spawn) {
+      unsafe withArguments(arguments) { pointers in
+        unsafe withArguments([]) { environment in
+          unsafe path.withCString {
+            unsafe stubsave_spawn($0, pointers, environment, files, Int32(files.count))
+          }
+        }
+      }
+    }
+  }
+
   /// - Parameters:
   ///   - files: the program's open files 0, 1 and so on.
   ///   - isBound: it is told to end when this process has ended.
@@ -26,7 +55,7 @@ extension Syscalls {
         unsafe path.withCString {
           isBound
             ? unsafe stubsave_spawn_bound($0, pointers, files, Int32(files.count))
-            : unsafe stubsave_spawn($0, pointers, files, Int32(files.count))
+            : unsafe stubsave_spawn($0, pointers, nil, files, Int32(files.count))
         }
       }
     }

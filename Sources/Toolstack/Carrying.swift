@@ -8,13 +8,15 @@ import Transfer
 struct CarriedState: ~Copyable {
   /// The disk as it was fetched, once; a good save disk of `diskBytes`.
   let disk: FileDescriptor
-  /// The stream `qemu`.
+  /// The stream `qemu`; nothing if nothing was to be decoded.
   let state: Spool.Extracted
-  /// The stream `metadata`; empty if there is none.
+  /// The stream `metadata`; empty if there is none, or nothing was to be decoded.
   let metadata: [UInt8]
 
   var diskBytes: UInt64 { state.verdict.facts.diskBytes }
-  /// XXH3-128 of the state.
+  /// Of the state.
+  var stateBytes: UInt64 { state.verdict.facts.summary(of: .qemu)?.rawBytes ?? 0 }
+  /// XXH3-128 of the state; if nothing was decoded, as the disk states it.
   var digest: Bytes16 { state.verdict.facts.summary(of: .qemu)?.digest ?? .zero }
 }
 
@@ -24,6 +26,9 @@ struct CarryOptions {
   var setting = CodecSetting.auto
   /// Of the state.
   var maxStateBytes = ReaderLimits.defaultStateBytes
+  /// False: the disk is handed on as it is, judged by structure and stored hashes; no decompressor
+  /// is run.
+  var isDecoding = true
 
   /// For all streams together.
   var limits: ReaderLimits { ReaderLimits.forState(maxBytes: maxStateBytes) }
@@ -79,7 +84,7 @@ extension TransferDisk {
   borrowing func facts(_ options: CarryOptions) throws(ToolError) -> DiskFacts {
     var reading = reading(options)
     reading.isDecoding = false
-    let verdict = Door.open(source, task: .verify, options: reading, output: .nowhere)
+    let verdict = DecoderProcess.open(source, task: .verify, options: reading, output: .nowhere)
     if let failure = verdict.failure { throw ToolError(failure, path) }
     return verdict.facts
   }
@@ -95,13 +100,30 @@ extension TransferDisk {
       try source.copy(bytes: bytes, to: copy)
       return copy
     }
-    let extracted = try Spool.extract(.qemu, from: copy, path, reading, in: directory)
+    let extracted =
+      options.isDecoding
+      ? try Spool.extract(.qemu, from: copy, path, reading, in: directory)
+      : try judge(copy, reading)
     let verdict = extracted.verdict
     guard verdict.facts.header?.header == header else {
       throw ToolError(.corrupt, path) { $0.append("the header is no longer the one allocated") }
     }
-    let metadata = try Spool.metadata(verdict, from: copy, path, reading, in: directory)
+    let metadata =
+      options.isDecoding
+      ? try Spool.metadata(verdict, from: copy, path, reading, in: directory) : []
     return CarriedState(disk: copy, state: extracted, metadata: metadata)
+  }
+
+  /// That there is a state on a copy, without a look into it.
+  private borrowing func judge(
+    _ copy: borrowing FileDescriptor, _ reading: ReadOptions
+  ) throws(ToolError) -> Spool.Extracted {
+    var reading = reading
+    reading.isDecoding = false
+    let verdict = DecoderProcess.open(copy, task: .verify, options: reading, output: .nowhere)
+    if let failure = verdict.failure { throw ToolError(failure, path) }
+    if verdict.facts.summary(of: .qemu) == nil { throw ToolError(.noSuchStream, path) }
+    return Spool.Extracted(.nowhere, verdict)
   }
 }
 
@@ -112,11 +134,6 @@ extension PlainText {
     append(neededBytes)
     append("` makes one that is large enough")
   }
-}
-
-extension ReaderLimits {
-  /// Most bytes of a disk that these limits admit.
-  var maxDiskBytes: UInt64 { UInt64(2 * Layout.blockBytes) + maxLogBytes }
 }
 
 extension ToolError {

@@ -24,7 +24,7 @@ extension DiskCommands {
     var target = try Output(output, isForced: isForced, opensNow: false)
     if target.isNewFile {
       let file = try target.descriptor()
-      let verdict = Door.open(
+      let verdict = DecoderProcess.open(
         input, task: .extract(stream), options: options, output: DoorOutput(file))
       try requireGood(verdict, path, output: output)
       try target.publish()

@@ -129,7 +129,7 @@ public enum Dump {
       signals.take()?.settle()
     }
     return DumpReport(
-      stateBytes: taken.carried.state.bytes, diskBytes: taken.carried.diskBytes,
+      stateBytes: taken.carried.stateBytes, diskBytes: taken.carried.diskBytes,
       digest: taken.carried.digest, metadata: metadata, warnings: warnings)
   }
 
@@ -183,7 +183,8 @@ public enum Dump {
     _ options: DumpOptions, over disk: inout TransferDisk, from agent: inout Agent,
     _ signals: Int32?
   ) throws(ToolError) -> Taken {
-    let carrying = options.transfer.carrying(.save)
+    var carrying = options.transfer.carrying(.save)
+    carrying.isDecoding = options.format != .archive
     let wish: GuestWish
     do throws(ToolError) {
       wish = try agent.prepareGuest(
@@ -276,12 +277,12 @@ public enum Dump {
     }
     let file = try attempt(path) { () throws(SystemError) in
       let file = try carried.state.file()
-      try file.seek(to: carried.state.bytes)
+      try file.seek(to: carried.stateBytes)
       return file
     }
     do throws(WriteError) {
       try StateFile.appendTrailer(
-        to: file, stateBytes: carried.state.bytes, stateDigest: carried.digest,
+        to: file, stateBytes: carried.stateBytes, stateDigest: carried.digest,
         metadata: metadata, header: header)
     } catch {
       throw ToolError(ExitStatus(error), path) { $0.append(error) }

@@ -13,21 +13,23 @@ struct GivenState: ~Copyable {
 
   static func open(_ options: RestoreOptions) throws(ToolError) -> GivenState {
     // Of all streams together; the state by itself is measured below.
-    let limits = ReaderLimits.forState(maxBytes: options.transfer.maxStateBytes)
+    var reading = ReadOptions()
+    reading.limits = ReaderLimits.forState(maxBytes: options.transfer.maxStateBytes)
+    reading.acceptedCodecs = options.acceptedCodecs
     let input =
       options.isRootsFile
       ? try openRootsFile(options.input) : try DiskCommands.openInput(options.input)
     let copy = try privateCopy(
-      of: input, options.input, limits, options.transfer.spoolDirectory)
+      of: input, options.input, reading.limits, options.transfer.spoolDirectory)
     if try attempt(
       options.input,
       { () throws(SystemError) in
         try Layout.isSaveDisk(copy.file, bytes: copy.bytes)
       })
     {
-      return try fromArchive(copy.file, options, limits)
+      return try fromArchive(copy.file, options, reading)
     }
-    return try fromStateFile(copy, options, limits)
+    return try fromStateFile(copy, options, reading)
   }
 
   private static func openRootsFile(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
@@ -70,10 +72,8 @@ struct GivenState: ~Copyable {
   }
 
   private static func fromArchive(
-    _ copy: borrowing FileDescriptor, _ options: RestoreOptions, _ limits: ReaderLimits
+    _ copy: borrowing FileDescriptor, _ options: RestoreOptions, _ reading: ReadOptions
   ) throws(ToolError) -> GivenState {
-    var reading = ReadOptions()
-    reading.limits = limits
     let directory = options.transfer.spoolDirectory
     let state = try Spool.extract(.qemu, from: copy, options.input, reading, in: directory)
     let metadata = try Spool.metadata(
@@ -89,9 +89,10 @@ struct GivenState: ~Copyable {
   }
 
   private static func fromStateFile(
-    _ copy: consuming Spool.Copy, _ options: RestoreOptions, _ limits: ReaderLimits
+    _ copy: consuming Spool.Copy, _ options: RestoreOptions, _ reading: ReadOptions
   ) throws(ToolError) -> GivenState {
-    let finding = StateFile.check(copy.file, bytes: copy.bytes, limits: limits)
+    let (finding, _) = try DecoderProcess.look(
+      at: copy.file, options.input, bytes: copy.bytes, options: reading, listsSections: false)
     var warnings: [PlainText] = []
     let format: StateFormat
     var metadata: [UInt8] = []

@@ -26,7 +26,7 @@ extension DiskCommands {
   public static func verify(_ path: SystemPath, options: ReadOptions) -> Judgement {
     do throws(ToolError) {
       let input = try openInput(path)
-      let verdict = Door.open(input, task: .verify, options: options, output: .nowhere)
+      let verdict = DecoderProcess.open(input, task: .verify, options: options, output: .nowhere)
       return Judgement(path: path, verdict: verdict)
     } catch {
       return Judgement(path: path, status: error.status, verdict: nil, reason: error.reason)
@@ -41,7 +41,7 @@ extension DiskCommands {
     let memory = try attempt(path) { () throws(SystemError) in try FileDescriptor.inMemory() }
     let number = memory.number
     let output = DoorOutput(memory)
-    let verdict = Door.open(input, task: .list, options: options, output: output)
+    let verdict = DecoderProcess.open(input, task: .list, options: options, output: output)
     // The output's descriptor is open as long as `output` is.
     let entries = try attempt(path) { () throws(SystemError) in
       try recordEntries(FileDescriptor(borrowing: number), bytes: verdict.outputBytes)

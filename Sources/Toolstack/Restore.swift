@@ -12,6 +12,8 @@ public struct RestoreOptions: Sendable {
   public var input: SystemPath
   /// A state without a trailer is refused.
   public var requiresTrailer = false
+  /// Codecs whose decoder may be run on it.
+  public var acceptedCodecs = ChunkCodec.supported
   /// The input is a file that only root can have put there; anything else is refused.
   public var isRootsFile = false
   /// A state of a QEMU with other devices is restored all the same.

@@ -108,7 +108,7 @@ struct SaveSession: ~Copyable {
     var output = try Output(options.output, isForced: true, opensNow: true)
     try Dump.deliver(carried, metadata, options, to: &output, heeding: signals)
     return DumpReport(
-      stateBytes: carried.state.bytes, diskBytes: carried.diskBytes, digest: carried.digest,
+      stateBytes: carried.stateBytes, diskBytes: carried.diskBytes, digest: carried.digest,
       metadata: metadata, warnings: [])
   }
 

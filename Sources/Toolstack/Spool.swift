@@ -84,7 +84,8 @@ enum Spool {
     }
     let output = DoorOutput(
       memory: memory, maxBytes: maxBytesInMemory, overflow: overflow.take())
-    let verdict = Door.open(disk, task: .extract(stream), options: options, output: output)
+    let verdict = DecoderProcess.open(
+      disk, task: .extract(stream), options: options, output: output)
     if case .output? = verdict.failure, let problem {
       throw ToolError(ExitStatus(problem), directory) {
         $0.append("cannot hold a state of more than 16 MiB until it is verified: ")

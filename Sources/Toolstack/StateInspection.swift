@@ -30,18 +30,19 @@ extension DiskCommands {
 
   /// `inspect` of a state file.
   ///
-  /// - Parameter maxStateBytes: a longer file is refused.
+  /// - Parameter options: a file that is longer than their limits is refused.
   public static func inspectState(
-    _ path: SystemPath, maxStateBytes: UInt64, spoolDirectory: SystemPath
+    _ path: SystemPath, options: ReadOptions, spoolDirectory: SystemPath
   ) throws(ToolError) -> StateInspection {
-    let limits = ReaderLimits(maxStateBytes: maxStateBytes)
     let copy = try GivenState.privateCopy(
-      of: try DiskCommands.openInput(path), path, limits, spoolDirectory)
+      of: try DiskCommands.openInput(path), path, options.limits, spoolDirectory)
     var stateBytes = copy.bytes
     var digest: Bytes16?
     var metadata: [UInt8] = []
     var failure: DiskError?
-    switch StateFile.check(copy.file, bytes: copy.bytes, limits: limits) {
+    let (finding, sections) = try DecoderProcess.look(
+      at: copy.file, path, bytes: copy.bytes, options: options, listsSections: true)
+    switch finding {
     case .good(let facts):
       stateBytes = facts.stateBytes
       digest = facts.stateDigest
@@ -50,11 +51,8 @@ extension DiskCommands {
     case .failed(let error): failure = error
     case .unreadable(let error): throw ToolError(error, path)
     }
-    let bytes = try attempt(path) { () throws(SystemError) in
-      try copy.file.bytes(count: stateBytes)
-    }
     return StateInspection(
       path: path, stateBytes: stateBytes, digest: digest, metadata: metadata, failure: failure,
-      sections: unsafe SectionList.scan(bytes.span.bytes))
+      sections: sections)
   }
 }

@@ -6,19 +6,10 @@ import SystemIO
 /// Somebody may still be writing the disk: what has been fetched is looked at here and nowhere
 /// else, and is not fetched again (formats/save-disk.md, section 7, "Fetch once").
 struct DiskInput: ~Copyable {
-  /// What the input is, as far as the verdict rule asks.
-  enum Kind {
-    /// A regular file; an archive unless it is exactly as long as its capacity.
-    case file
-    /// Never an archive.
-    case blockDevice
-    /// A pipe or the like, whose length shows only at its end. Always an archive.
-    case stream
-  }
-
-  let kind: Kind
-  /// Length when it was opened, in bytes; nil for a stream. Bytes that come later do not count.
-  let totalBytes: UInt64?
+  let shape: InputShape
+  var kind: InputShape.Kind { shape.kind }
+  /// Length when it was opened, in bytes; nil for a stream.
+  var totalBytes: UInt64? { shape.totalBytes }
 
   private let descriptor: Int32
   private var buffer = AlignedBuffer(byteCount: DiskInput.initialWindowBytes)
@@ -34,15 +25,11 @@ struct DiskInput: ~Copyable {
   /// Header, and the whole of most device states when stored.
   private static let initialWindowBytes = 65_536
 
-  init(_ input: borrowing FileDescriptor) throws(SystemError) {
-    let status = try input.status()
-    switch status.kind {
-    case .regular: kind = .file
-    case .blockDevice: kind = .blockDevice
-    default: kind = .stream
-    }
-    totalBytes = kind == .stream ? nil : status.bytes
-    end = totalBytes ?? .max
+  /// - Parameter shape: nil if it is to be found out.
+  init(_ input: borrowing FileDescriptor, _ shape: InputShape?) throws(SystemError) {
+    let found = if let shape { shape } else { try InputShape(of: input) }
+    self.shape = found
+    end = found.totalBytes ?? .max
     descriptor = input.number
   }
 
@@ -88,11 +75,12 @@ struct DiskInput: ~Copyable {
     }
     let input = FileDescriptor(borrowing: descriptor)
     let isStream = kind == .stream
+    let place = shape.start + offset
     var target = buffer.mutableBytes(0..<(start + Int(left)))
     let fetched =
       isStream
       ? try input.read(into: &target, from: start)
-      : try input.read(into: &target, from: start, at: offset)
+      : try input.read(into: &target, from: start, at: place)
     if fetched == 0 { isAtEnd = true }
     window = window.lowerBound..<(start + fetched)
     fetchOffset += UInt64(fetched)

@@ -20,11 +20,16 @@ public struct DiskWalk: ~Copyable {
   /// What has been learnt so far; also valid after an error.
   public private(set) var facts = DiskFacts()
 
+  /// - Parameter shape: what the disk lies in, if that is known already.
   public init(
-    _ input: borrowing FileDescriptor, options: ReadOptions
+    _ input: borrowing FileDescriptor, shape: InputShape? = nil, options: ReadOptions
   ) throws(WalkError) {
     self.options = options
-    do throws(SystemError) { self.input = try DiskInput(input) } catch { throw .input(error) }
+    do throws(SystemError) {
+      self.input = try DiskInput(input, shape)
+    } catch {
+      throw .input(error)
+    }
     facts.inputBytes = self.input.totalBytes
   }
 
@@ -134,6 +139,9 @@ public struct DiskWalk: ~Copyable {
   private func give<Sink: LogSink & ~Copyable>(
     _ record: PlacedRecord, _ raw: RawSpan, _ sink: inout Sink
   ) throws(WalkError) {
+    #if STUBSAVE_PLANTED_BUG
+      PlantedBug.strike(raw)
+    #endif
     do throws(SystemError) { try sink.chunk(record, raw: raw) } catch { throw .output(error) }
   }
 

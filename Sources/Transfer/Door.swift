@@ -21,6 +21,18 @@ public struct DoorVerdict: Sendable, BitwiseCopyable {
   public let outputBytes: UInt64
   /// They are in the overflow descriptor, not in the first.
   public let isInOverflow: Bool
+
+  /// A task that has not come so far.
+  public init(failure: DoorFailure) {
+    self.init(failure: failure, facts: DiskFacts(), outputBytes: 0, isInOverflow: false)
+  }
+
+  init(failure: DoorFailure?, facts: DiskFacts, outputBytes: UInt64, isInOverflow: Bool) {
+    self.failure = failure
+    self.facts = facts
+    self.outputBytes = outputBytes
+    self.isInOverflow = isInOverflow
+  }
 }
 
 public enum DoorFailure: Equatable, Sendable, BitwiseCopyable {
@@ -29,6 +41,22 @@ public enum DoorFailure: Equatable, Sendable, BitwiseCopyable {
   case output(SystemError)
   /// The disk is good, but has no stream of the name asked for.
   case noSuchStream
+  /// The process that was to look has not given an answer.
+  case decoder(DecoderFailure)
+}
+
+/// Why a decoder in a process of its own has said nothing that counts.
+public enum DecoderFailure: Error, Equatable, Sendable, BitwiseCopyable {
+  /// There is no such program, and nothing else is to be used.
+  case notFound
+  /// Walls that are missing, as `Wall` numbers them, and all of them were wanted.
+  case withoutWalls(UInt32)
+  /// It could not be started or waited for.
+  case system(SystemError)
+  case exited(UInt8)
+  case signal(Int32)
+  /// Its answer is none, or does not fit what it has written.
+  case nonsense
 }
 
 /// The one door: everything that looks into bytes from outside goes through here.
@@ -39,16 +67,17 @@ public enum Door {
   /// - Parameters:
   ///   - input: the disk; each byte of it is fetched at most once. Files and devices are read
   ///     from their beginning, whatever the descriptor's offset is.
+  ///   - shape: what the disk lies in, if that is known already.
   ///   - output: where the task's bytes go; not flushed.
   public static func open(
-    _ input: borrowing FileDescriptor, task: DoorTask, options: ReadOptions,
-    output: borrowing DoorOutput
+    _ input: borrowing FileDescriptor, shape: InputShape? = nil, task: DoorTask,
+    options: ReadOptions, output: borrowing DoorOutput
   ) -> DoorVerdict {
     var facts = DiskFacts()
     var placed = OutputPosition()
     var failure: DoorFailure?
     do throws(WalkError) {
-      var walk = try DiskWalk(input, options: options)
+      var walk = try DiskWalk(input, shape: shape, options: options)
       do throws(WalkError) {
         switch task {
         case .verify:

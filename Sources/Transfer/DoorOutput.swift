@@ -34,12 +34,24 @@ public struct DoorOutput: ~Copyable {
 
   /// The file that holds what the door has written; owned by this, at whatever offset.
   public borrowing func file(_ verdict: DoorVerdict) -> FileDescriptor {
+    file(isInOverflow: verdict.isInOverflow)
+  }
+
+  public borrowing func file(isInOverflow: Bool) -> FileDescriptor {
+    FileDescriptor(borrowing: isInOverflow ? overflowNumber ?? first.number : first.number)
+  }
+
+  /// For a process that is to write what the door would have written: -1 is none.
+  public var firstNumber: Int32 { first.number }
+  /// Nil if there is none.
+  public var overflowNumber: Int32? {
     switch overflow {
-    case .some(let descriptor) where verdict.isInOverflow:
-      FileDescriptor(borrowing: descriptor.number)
-    default: FileDescriptor(borrowing: first.number)
+    case .some(let descriptor): descriptor.number
+    case .none: nil
     }
   }
+  /// What goes to the first at most; nil if there is no limit but the task's.
+  public var maxFirstBytes: UInt64? { firstMaxBytes == .max ? nil : firstMaxBytes }
 
   /// Copies what the door has written to where `target` stands.
   public borrowing func copy(
@@ -64,10 +76,7 @@ struct DoorWriter {
 
   init(_ output: borrowing DoorOutput) {
     first = output.first.number
-    switch output.overflow {
-    case .some(let descriptor): overflow = descriptor.number
-    case .none: overflow = nil
-    }
+    overflow = output.overflowNumber
     firstMaxBytes = output.firstMaxBytes
   }
 

@@ -17,6 +17,30 @@ extension PlainText {
       append("cannot write the output: ")
       append(error)
     case .noSuchStream: append("the save disk is good, but has no stream of that name")
+    case .decoder(let failure): append(failure)
+    }
+  }
+
+  public mutating func append(_ failure: DecoderFailure) {
+    switch failure {
+    case .notFound:
+      append("stubsave-decode is neither beside stubsave nor in ../lib/stubsave, and ")
+      append("--require-sandbox wants it")
+    case .withoutWalls(let bits):
+      append("--require-sandbox: the decoder could not be shut off: missing ")
+      append(walls: bits)
+    case .system(let error):
+      append("the decoder could not be run: ")
+      append(error)
+    case .exited(let code):
+      append("the decoder ended in the middle, with code ")
+      append(UInt64(code))
+    case .signal(let number):
+      append("the decoder was ended by signal ")
+      append(UInt64(max(number, 0)))
+      append(signalWords(number))
+      append("; what it has written is thrown away")
+    case .nonsense: append("the decoder gave an answer that makes no sense")
     }
   }
 
@@ -51,6 +75,16 @@ extension PlainText {
     case .selfCheck(let error):
       append("what it built did not pass the check before writing (bad memory?): ")
       error.describe(into: &self)
+    }
+  }
+
+  /// What such a signal tells of the decoder.
+  private func signalWords(_ number: Int32) -> StaticString {
+    switch number {
+    case Signals.badSystemCall: " (a system call that is not for it)"
+    case Signals.processorTime: " (its processor time was used up)"
+    case Signals.kill: " (killed)"
+    default: " (a crash)"
     }
   }
 }

@@ -50,6 +50,15 @@ public enum ExitStatus: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .disk(let error): self = ExitStatus(error.verdict)
     case .input(let error), .output(let error): self = ExitStatus(error)
     case .noSuchStream: self = .notFound
+    case .decoder(let failure): self = ExitStatus(failure)
+    }
+  }
+
+  public init(_ failure: DecoderFailure) {
+    switch failure {
+    case .notFound, .withoutWalls: self = .permission
+    case .system(let error): self = ExitStatus(error)
+    case .exited, .signal, .nonsense: self = .stubdomainFailed
     }
   }
 }

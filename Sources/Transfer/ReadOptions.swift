@@ -11,3 +11,8 @@ public struct ReadOptions: Sendable, BitwiseCopyable {
 
   public init() {}
 }
+
+extension ReaderLimits {
+  /// Most bytes of a disk that these limits admit.
+  public var maxDiskBytes: UInt64 { UInt64(2 * Layout.blockBytes) + maxLogBytes }
+}

@@ -7,6 +7,8 @@ import SystemIO
 /// all little-endian, the rest zero.
 public struct RecordEntry: Equatable, Sendable, BitwiseCopyable {
   public static let byteCount = 64
+  /// Of the longest list that the door makes.
+  public static let maxListBytes = ListSink.maxEntries * UInt64(byteCount)
 
   public let offset: UInt64
   public let sequence: UInt64

@@ -34,6 +34,8 @@ struct Bench: ParsableCommand {
     print("")
     try Commands(machine, workplace, stubsave: stubsave, agent: agent, runs: runs).measure()
     print("")
+    try BehindWalls(machine, workplace, stubsave: stubsave, runs: runs).measure()
+    print("")
     try ThroughAgent(machine, workplace, stubsave: stubsave, agent: agent, runs: runs).measure()
   }
 }

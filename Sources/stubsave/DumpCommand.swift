@@ -26,7 +26,11 @@ struct DumpCommand: ParsableCommand {
   @Flag(help: "With --pause: the guest stays stopped, unless something fails.")
   var keepPaused = false
 
-  @Option(help: "state has a trailer, raw is QEMU's bytes alone, archive is the save disk.")
+  @Option(
+    help: """
+      state has a trailer, raw is QEMU's bytes alone, archive is the save disk, for which no \
+      decompressor is run.
+      """)
   var format = StateFormat.state
 
   @OptionGroup var transfer: TransferOptions
@@ -40,6 +44,7 @@ struct DumpCommand: ParsableCommand {
 
   func run() throws {
     SignalsAsErrors.ofPipes()
+    transfer.sandbox.apply()
     try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
       let target = try StateTarget.path(output?.path, json: report.json)
       var options = DumpOptions(try transfer.settings(), output: target)

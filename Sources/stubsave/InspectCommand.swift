@@ -21,6 +21,7 @@ struct InspectCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
+    judging.sandbox.apply()
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
       if DiskCommands.isStateFile(path.path) { return try inspectState() }
       let (judgement, records) = try DiskCommands.inspect(
@@ -37,7 +38,8 @@ struct InspectCommand: ParsableCommand {
 
   private func inspectState() throws(ToolError) -> ExitStatus {
     let inspection = try DiskCommands.inspectState(
-      path.path, maxStateBytes: judging.maxState.bytes, spoolDirectory: SpoolDirectory.path)
+      path.path, options: judging.readOptions(isDecoding: true), spoolDirectory: SpoolDirectory.path
+    )
     if output.json {
       try Console.say(json: StateReport(inspection))
     } else {

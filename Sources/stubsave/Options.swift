@@ -22,6 +22,8 @@ struct JudgingOptions: ParsableArguments {
       valueName: "list"))
   var codecs = CodecList(set: ChunkCodec.supported)
 
+  @OptionGroup var sandbox: SandboxOptions
+
   func readOptions(isDecoding: Bool) -> ReadOptions {
     var options = ReadOptions()
     options.limits = ReaderLimits(maxStateBytes: maxState.bytes)

@@ -30,6 +30,7 @@ enum PlainForm {
     switch self {
     case .write(let disk): try WriteCommand.run(disk, WriteOptions(), json: false)
     case .read(let disk):
+      SandboxOptions.apply(requiresAllWalls: false)
       try ReadCommand.run(
         disk, stream: .qemu, output: nil, options: ReadOptions(), isForced: false, json: false)
     }

@@ -53,6 +53,7 @@ struct QMPProxyCommand: ParsableCommand {
 
   func run() throws {
     SignalsAsErrors.ofPipes()
+    settings.sandbox.apply()
     try Console.run(json: false) { () throws(ToolError) -> ExitStatus in
       guard let target = QMPChannel.target(of: channel.path, stubdomain), mode == nil else {
         return try becomeProgram()
@@ -144,6 +145,8 @@ struct ProxySettings: ParsableArguments {
   @Flag(help: "Restore also what was saved by a QEMU with other devices.")
   var anyDevices = false
 
+  @OptionGroup var sandbox: SandboxOptions
+
   func validate() throws {
     guard maxState.bytes > 0 && maxState.bytes <= 1 << 61 else {
       throw ValidationError("--max-state must be more than 0 and at most 2^61.")
@@ -165,6 +168,7 @@ struct ProxySettings: ParsableArguments {
     }
     if requireTrailer { words.append("--require-trailer") }
     if anyDevices { words.append("--any-devices") }
+    if sandbox.requireSandbox { words.append("--require-sandbox") }
     return words
   }
 }

@@ -30,6 +30,7 @@ struct ReadCommand: ParsableCommand {
   @OptionGroup var report: OutputOptions
 
   func run() throws {
+    judging.sandbox.apply()
     try Self.run(
       disk.path, stream: stream, output: output?.path,
       options: judging.readOptions(isDecoding: true), isForced: force, json: report.json)

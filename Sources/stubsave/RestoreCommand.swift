@@ -1,4 +1,5 @@
 import ArgumentParser
+import Codecs
 import SaveDisk
 import SystemIO
 import Toolstack
@@ -26,11 +27,18 @@ struct RestoreCommand: ParsableCommand {
   @Flag(help: "Restore a state of a QEMU with other devices all the same.")
   var force = false
 
+  @Option(
+    help: ArgumentHelp(
+      "Codecs whose decoder may be run on it, of lz4 and zlib; none runs no decompressor.",
+      valueName: "list"))
+  var codecs = CodecList(set: ChunkCodec.supported)
+
   @OptionGroup var transfer: TransferOptions
   @OptionGroup var report: OutputOptions
 
   func run() throws {
     SignalsAsErrors.ofPipes()
+    transfer.sandbox.apply()
     try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
       if input == nil && FileDescriptor.standardInput.isTerminal {
         throw ToolError(.usage, nil) {
@@ -41,6 +49,7 @@ struct RestoreCommand: ParsableCommand {
       var options = RestoreOptions(try transfer.settings(), input: source)
       options.requiresTrailer = requireTrailer
       options.isForced = force
+      options.acceptedCodecs = codecs.set
       let restored = try Restore.run(options)
       for warning in restored.warnings { Console.warn(source, warning) }
       if report.json { try Console.say(json: TransferJSON(source, restored)) }

@@ -11,7 +11,7 @@ struct Stubsave: ParsableCommand {
 
       Exit codes: 0 good, 1 internal error, 2 corrupt, 3 incomplete, 4 not a save disk, 5 busy, \
       6 unsupported version or feature, 7 over a limit or disk too small, 8 no permission, \
-      9 Xen or the stubdomain failed, 10 deadline, 11 I/O error or no space, 12 would destroy \
+      9 Xen, the stubdomain or the decoder failed, 10 deadline, 11 I/O error or no space, 12 would destroy \
       something (--force), 13 QEMU or QMP refused, 14 not found, 64 usage, 128+N signal N. Any \
       other is a failure too.
       """,

@@ -60,6 +60,7 @@ struct TransferOptions: ParsableArguments {
   var timeout = Seconds(milliseconds: 60_000)
 
   @OptionGroup var newHeader: NewHeaderOptions
+  @OptionGroup var sandbox: SandboxOptions
 
   func validate() throws {
     guard maxState.bytes > 0 && maxState.bytes <= 1 << 61 else {

@@ -40,6 +40,7 @@ struct VerifyCommand: ParsableCommand {
   }
 
   func run() throws {
+    judging.sandbox.apply()
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
       if let replay { return try ReplayReport.run(replay.path, json: output.json) }
       return try verify()

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Let each system call of stubsave dump and restore fail, one at a time, in the shipped programs:
-those of stubsave, and those of the agent that it starts.
+those of stubsave, of the agent that it starts, and of the decoder that looks at the disk.
 
 strace makes the Nth use of a call fail, for every call of a clean run, and N = 1, 2, 3 and so on
 until the program ends without having made so many; then SIGTERM or SIGKILL comes there. Each time
@@ -19,6 +19,7 @@ import argparse
 import itertools
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -41,6 +42,8 @@ KINDS = {  # arguments, the guest's status
     "dump --keep-paused": (["dump", "-o", "out", "--pause", "--keep-paused"], "running"),
     "restore": (["restore", "-i", "in"], "inmigrate"),
 }
+# By stubsave: the agent, and the decoder for each look at a disk or a state file.
+STARTED = {"dump": 4, "dump to stdout": 4, "dump --pause": 4, "dump --keep-paused": 4, "restore": 3}
 # What cannot fail; what only gives memory back or ends; brk, after which malloc takes mmap.
 NEVER = {"arch_prctl", "brk", "clock_gettime", "execve", "exit", "exit_group", "futex", "getegid",
          "geteuid", "getgid", "getpid", "gettid", "getuid", "kill", "madvise", "mprotect", "munmap",
@@ -55,14 +58,17 @@ ERRORS = {  # None: every call of a clean run
                      "openat"],
 }
 MOST_SECONDS = 15  # the timeout, the same again for `cont`, and a busy machine
-BEGIN = re.compile(r'newfstatat\(0, ""')  # the first call that stubsave's own code makes
+# The first call that the program's own code makes: newfstatat of stubsave and the agent, the decoder's
+# request.
+BEGIN = re.compile(r'newfstatat\(0, ""|read\(3, "stubsdec')
 OURS = re.compile(r"/memfd:|/#\d+ \(deleted\)|/stubsave-(disks|hostile|inject)-")
 CALL = re.compile(r"^(\w+)\(", re.MULTILINE)
-SIDES = "stubsave", "agent"
-# The agent under strace; one that is started after it is as it should be.
+SIDES = "stubsave", "agent", "decoder"
+# The agent or decoder under strace; one that is started after it is as it should be. The decoder
+# must be the child of who started it, so strace traces from aside.
 WRAPPER = '''#!/bin/sh
-mkdir {mark} 2>/dev/null || exec {agent} "$@"
-exec {strace} {agent} "$@"
+mkdir {mark} 2>/dev/null || exec {program} "$@"
+exec {strace} {program} "$@"
 '''
 
 
@@ -148,15 +154,22 @@ class Trials(Score):
         self._lists = lists
         self._stubsave, self._directory, self._input = Path(stubsave).resolve(), directory, STATE
         self._agent = agent_beside(stubsave)
+        # A program looks for its decoder where it lies itself.
+        self._copy = directory / "stubsave"
+        shutil.copy(self._stubsave, self._copy)
         self._table, self._writing = dict[tuple[str, str, str], Counter[str]](), threading.Lock()
         self._input = self._run(Point("stubsave", "dump", "", "", 0))[2]
+        # Of the decoder one look at a disk and one at a state file are enough.
         logs = {(side, kind): self._run(Point(side, kind, "", "", 0))[3]
-                for side in SIDES for kind in KINDS}
+                for side in SIDES for kind in KINDS
+                if side != "decoder" or kind in ("dump", "restore")}
         self.calls = {which: Counter(CALL.findall(log)) for which, log in logs.items()}
         for (side, kind), calls in self.calls.items():
             started = sum(calls[call] for call in ("clone", "clone3", "fork", "vfork"))
+            # The decoder's chooses its root, and ends.
+            expected = {"stubsave": STARTED[kind], "agent": 0, "decoder": 1}[side]
             self.check(f"{side}: {kind}: {started} threads or processes are started",
-                       started == (side == "stubsave"))
+                       started == expected)
         self._begun = {which: Counter(CALL.findall(BEGIN.split(log, 1)[0]))
                        for which, log in logs.items()}
 
@@ -169,16 +182,20 @@ class Trials(Score):
             place, log = Path(name) / "work", Path(name) / "log"
             place.mkdir()
             (place / "in").write_bytes(self._input)
-            strace = ["strace", "-qq", "-s", "200", "-o", str(log), *inject * bool(point.call)]
+            # It says when the decoder has ended, which stubsave's own end may come before.
+            quiet = "-q" if point.side == "decoder" else "-qq"
+            strace = ["strace", quiet, "-s", "200", "-o", str(log), *inject * bool(point.call)]
             command = [str(self._stubsave), *arguments]
-            if point.side == "agent":
-                wrapper = Path(name) / "agent"
-                wrapper.write_text(WRAPPER.format(mark=Path(name) / "mark", agent=self._agent,
-                                                  strace=" ".join(strace)))
-                wrapper.chmod(0o755)
-                command += ["--agent", str(wrapper)]
-            else:
+            if point.side == "stubsave":
                 command = strace + command
+            elif point.side == "agent":
+                self._wrap(Path(name) / "agent", self._agent, strace)
+                command += ["--agent", str(Path(name) / "agent")]
+            else:
+                (Path(name) / "stubsave").hardlink_to(self._copy)
+                self._wrap(Path(name) / "stubsave-decode",
+                           str(self._stubsave.parent / "stubsave-decode"), [*strace, "-DD"])
+                command = [str(Path(name) / "stubsave"), *arguments, "--agent", self._agent]
             with Fake(Path(name), STATE, status) as fake:
                 running = Running(*command, "--qmp", fake.path, "--timeout", "5",
                                   cwd=place, process_group=0)
@@ -188,11 +205,27 @@ class Trials(Score):
                         os.killpg(running.process.pid, 9)
                 if point.side == "agent" and arguments[0] == "dump" and point.call:
                     self._again(point, fake, place)
-            text = log.read_text(errors="replace") if log.exists() else ""
+            text = self._read(log, point)
             names = set(os.listdir(place))
             output = (place / "out").read_bytes() if "out" in names else ended.output
         self._judge(point, fake, ended, output, text, names)
         return fake, ended, output, text
+
+    @staticmethod
+    def _wrap(wrapper: Path, program: str, strace: list[str]) -> None:
+        mark = wrapper.with_name("mark")
+        wrapper.write_text(WRAPPER.format(mark=mark, program=program, strace=" ".join(strace)))
+        wrapper.chmod(0o755)
+
+    @staticmethod
+    def _read(log: Path, point: Point) -> str:
+        """strace's log; what traces from aside may end a little later."""
+        end = time.monotonic() + 10 * (point.side == "decoder")
+        while True:
+            text = log.read_text(errors="replace") if log.exists() else ""
+            if time.monotonic() >= end or "+++ " in text:
+                return text
+            time.sleep(0.002)
 
     def _again(self, point: Point, fake: Fake, place: Path) -> None:
         """Another dump, of the same guest, with an agent to which nothing happens."""
@@ -278,7 +311,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="stubsave-inject-") as directory:
         trials = Trials(options.stubsave, Path(directory), options.list)
         todo = [(side, kind, error, call) for error, some in ERRORS.items() for side in SIDES
-                for kind in KINDS for call in sorted(set(trials.calls[side, kind]) - NEVER)
+                for kind in KINDS if (side, kind) in trials.calls
+                for call in sorted(set(trials.calls[side, kind]) - NEVER)
                 if some is None or call in some]
         trials.each(trials.exhaust, todo, options.jobs)
         return trials.finish()

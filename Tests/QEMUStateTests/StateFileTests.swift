@@ -32,7 +32,7 @@ import Transfer
 
   static func check(_ bytes: [UInt8]) throws -> TrailerFinding {
     let file = try MemoryFile(bytes)
-    return StateFile.check(file.descriptor, bytes: UInt64(bytes.count), limits: ReaderLimits())
+    return StateFile.check(file.descriptor, bytes: UInt64(bytes.count), options: ReadOptions())
   }
 
   /// Changes the footer and makes its hash right again.

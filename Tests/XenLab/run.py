@@ -47,7 +47,8 @@ def prepare(images: Images, share: Path, suites: Iterable[str], options: argpars
         boot_sector(HERE / "hvm/boot.S", share, Path(scratch) / "boot.o")
     shutil.copy(HERE / "hvm/hotplug", share)
     shutil.copy(images.guest_kernel, share / "guest-vmlinux")
-    shutil.copy(options.stubsave, share / "stubsave")
+    for program in "stubsave", "stubsave-decode":
+        shutil.copy(options.stubsave.with_name(program), share / program)
     shutil.copy(RULES, share)
     shutil.copytree(HERE / "cases", share / "cases")
     words = ["python3", "/mnt/cases/main.py", *suites, "--only", options.only]

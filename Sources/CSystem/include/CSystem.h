@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "CIsolation.h"
+
 static inline int stubsave_errno(void) { return errno; }
 
 // Variadic in C, so not importable as they are.
@@ -88,8 +90,13 @@ int stubsave_packet_sockets(int fds[2]);
 int stubsave_pipe(int fds[2]);
 void stubsave_finish_sending(int fd);
 // Starts a program in a process group of its own, with `files` as its open files 0, 1 and so on and
-// no others, no signal held back or ignored. Its process id; -1 and errno.
-int stubsave_spawn(const char *path, char *const *arguments, const int *files, int count);
+// no others, no signal held back or ignored; the place of a file -1 stays empty. `environment`: NULL
+// is this process's. Its process id; -1 and errno.
+int stubsave_spawn(
+    const char *path, char *const *arguments, char *const *environment, const int *files, int count);
+// A pipe whose reading end blocks, and the access mode of a file (F_GETFL, O_ACCMODE).
+int stubsave_blocking_pipe(int fds[2]);
+int stubsave_access_mode(int fd);
 // The same of one that is told to end (SIGTERM) when this process has ended, however that was.
 int stubsave_spawn_bound(const char *path, char *const *arguments, const int *files, int count);
 // A descriptor that is readable once the process has ended.

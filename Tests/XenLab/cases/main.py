@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="PATTERN", help="cases whose names it is found in")
     options = parser.parse_args()
     with open(PORT, "w", encoding="ascii", errors="backslashreplace") as port:
-        fetch("stubsave")
+        fetch("stubsave", "stubsave-decode")
         rules = Path("/run/udev/rules.d")
         rules.mkdir(exist_ok=True)
         shutil.copy(Path("/mnt") / RULES, rules)

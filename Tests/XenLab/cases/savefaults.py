@@ -17,7 +17,7 @@ from saves import counting, restored, saved
 from serials import Serials
 
 # A good save disk; lies for stubdomain/liar.
-WRITE = "(echo -n QEVM; head -c 9000 /bin/busybox) | stubsave-agent write $disk"
+WRITE = "(echo -n QEVM; head -c 90000 /bin/busybox) | stubsave-agent write $disk"
 COMMITTED = "answer committed 20480 unknown"
 LIES: dict[str, tuple[str, str]] = {
     "nothing": (COMMITTED, "incomplete"),
@@ -26,7 +26,7 @@ LIES: dict[str, tuple[str, str]] = {
                        "header"),
     "flipped": (f"{WRITE}; head -c 1 /bin/busybox | dd of=$disk bs=1 seek=5000 conv=notrunc; sync; {COMMITTED}",
                 "record|chunk|hash"),
-    "cut": (f"{WRITE}; dd if=/dev/zero of=$disk bs=4096 seek=2 count=6 conv=notrunc; sync; {COMMITTED}",
+    "cut": (f"{WRITE}; dd if=/dev/zero of=$disk bs=4096 seek=2 count=20 conv=notrunc; sync; {COMMITTED}",
             "incomplete|ends|commit"),
     "failed": ("answer failed 11 0 unknown system", "agent's own system"),
 }

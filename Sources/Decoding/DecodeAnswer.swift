@@ -1,0 +1,77 @@
+import QEMUState
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// The first that the decoder's process says, before it has seen a byte of the input: which walls
+/// stand.
+public enum DecoderGreeting {
+  public static let messageBytes = 16
+  /// "stubwall".
+  private static let magic: UInt64 = 0x6C6C_6177_6275_7473
+
+  public static func encode(_ walls: WallSet) -> [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.append(littleEndian: magic)
+    bytes.append(littleEndian: walls.bits)
+    bytes.append(littleEndian: UInt32(0))
+    return bytes
+  }
+
+  public static func parse(_ message: RawSpan) throws(MessageError) -> WallSet {
+    guard message.byteCount == messageBytes else { throw MessageError() }
+    var cursor = ByteCursor(message)
+    guard cursor.littleEndianUInt64() == magic,
+      let walls = WallSet(bits: cursor.littleEndianUInt32()), cursor.littleEndianUInt32() == 0
+    else { throw MessageError() }
+    return walls
+  }
+}
+
+/// The last that it says.
+public enum DecodeAnswer: Sendable {
+  case door(DoorVerdict)
+  /// And so many bytes of sections in the output.
+  case state(TrailerFinding, outputBytes: UInt64)
+
+  /// Of the answer to a task.
+  public static func messageBytes(_ task: DecodeTask) -> Int {
+    switch task {
+    case .door: DoorVerdict.messageBytes
+    case .state: TrailerFinding.messageBytes + 8
+    }
+  }
+
+  public func encode() -> [UInt8] {
+    var bytes: [UInt8] = []
+    switch self {
+    case .door(let verdict): verdict.encode(into: &bytes)
+    case .state(let finding, let outputBytes):
+      finding.encode(into: &bytes)
+      bytes.append(littleEndian: outputBytes)
+    }
+    return bytes
+  }
+
+  /// - Parameter request: what was asked: no answer goes beyond it.
+  public init(parsing message: RawSpan, to request: DecodeRequest) throws(MessageError) {
+    guard message.byteCount == DecodeAnswer.messageBytes(request.task) else {
+      throw MessageError()
+    }
+    switch request.task {
+    case .door:
+      let verdict = try DoorVerdict(
+        parsing: message, shape: request.shape, limits: request.options.limits,
+        maxOutputBytes: request.maxOutputBytes)
+      guard !verdict.isInOverflow || request.hasOverflow else { throw MessageError() }
+      self = .door(verdict)
+    case .state:
+      var cursor = ByteCursor(message)
+      let finding = try TrailerFinding(
+        parsing: &cursor, fileBytes: request.shape.totalBytes ?? 0)
+      let bytes = try cursor.bounded(request.maxOutputBytes)
+      guard bytes % UInt64(StateSection.messageBytes) == 0 else { throw MessageError() }
+      self = .state(finding, outputBytes: bytes)
+    }
+  }
+}

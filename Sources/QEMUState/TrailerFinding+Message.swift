@@ -1,0 +1,75 @@
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// What the decoder's process says of a state file: fixed size, little-endian. Nothing of it is
+/// taken that a decoder at its senses could not have said.
+extension TrailerFinding {
+  public static let messageBytes =
+    8 + DoorFailure.messageBytes + 2 * 8 + 16 + 8 + Int(FormatLimits.maxMetadataBytes)
+
+  private enum Kind: UInt64 {
+    case good = 1
+    case none = 2
+    case failed = 3
+    case unreadable = 4
+  }
+
+  /// Kind; failure; bytes of state and of metadata in the file; digest; how many of the 4096 bytes
+  /// that follow count.
+  public func encode(into bytes: inout [UInt8]) {
+    var facts: StateFileFacts?
+    var failure: DoorFailure?
+    let kind: Kind
+    switch self {
+    case .good(let found):
+      kind = .good
+      facts = found
+    case .none: kind = .none
+    case .failed(let error):
+      kind = .failed
+      failure = .disk(error)
+    case .unreadable(let error):
+      kind = .unreadable
+      failure = .input(error)
+    }
+    bytes.append(littleEndian: kind.rawValue)
+    DoorFailure.encode(failure, into: &bytes)
+    bytes.append(littleEndian: facts?.stateBytes ?? 0)
+    bytes.append(littleEndian: facts?.metadataBytes ?? 0)
+    bytes.append(littleEndian: facts?.stateDigest.first ?? 0)
+    bytes.append(littleEndian: facts?.stateDigest.last ?? 0)
+    let metadata = facts?.metadata ?? []
+    bytes.append(littleEndian: UInt64(metadata.count))
+    bytes += metadata
+    bytes += [UInt8](repeating: 0, count: Int(FormatLimits.maxMetadataBytes) - metadata.count)
+  }
+
+  /// - Parameter fileBytes: of the file that was looked at.
+  public init(parsing cursor: inout ByteCursor, fileBytes: UInt64) throws(MessageError) {
+    guard let kind = Kind(rawValue: cursor.littleEndianUInt64()) else { throw MessageError() }
+    let failure = try DoorFailure.parse(&cursor)
+    let stateBytes = try cursor.bounded(fileBytes)
+    let metadataBytes = try cursor.bounded(fileBytes - stateBytes)
+    let digest = cursor.bytes16()
+    let count = Int(try cursor.bounded(FormatLimits.maxMetadataBytes))
+    var metadata: [UInt8] = []
+    for _ in 0..<Int(FormatLimits.maxMetadataBytes) / 4 {
+      metadata.append(littleEndian: cursor.littleEndianUInt32())
+    }
+    switch (kind, failure) {
+    case (.good, nil):
+      guard stateBytes + metadataBytes + UInt64(StateFooter.byteCount) == fileBytes else {
+        throw MessageError()
+      }
+      self = .good(
+        StateFileFacts(
+          stateBytes: stateBytes, metadataBytes: metadataBytes, stateDigest: digest,
+          metadata: [UInt8](metadata[..<count])))
+    case (.none, nil): self = .none
+    case (.failed, .disk(let error)?): self = .failed(error)
+    case (.unreadable, .input(let error)?): self = .unreadable(error)
+    default: throw MessageError()
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import Decoding
+import SaveDisk
+import SystemIO
+import Transfer
+
+extension DecoderProcess {
+  /// Starts the program, hears which walls stand, and takes its answer once it has ended: from then
+  /// on nobody changes what it has written.
+  static func run(
+    _ program: SystemPath, _ request: DecodeRequest, _ input: borrowing FileDescriptor,
+    _ output: borrowing DoorOutput
+  ) throws(DecoderFailure) -> DecodeAnswer {
+    var process = try start(program, request, input, output)
+    let greeting = try message(&process, byteCount: DecoderGreeting.messageBytes)
+    guard let walls = try? unsafe DecoderGreeting.parse(greeting.span.bytes) else {
+      throw .nonsense
+    }
+    if walls != .all {
+      if request.requiresAllWalls { throw .withoutWalls(walls.missing.bits) }
+      DecoderSetting.warn(ofMissing: walls.missing)
+    }
+    let answer = try message(
+      &process, byteCount: DecodeAnswer.messageBytes(request.task))
+    _ = try attempt { () throws(SystemError) in try process.finish(kills: true) }
+    do throws(MessageError) {
+      return try unsafe DecodeAnswer(parsing: answer.span.bytes, to: request)
+    } catch {
+      throw .nonsense
+    }
+  }
+
+  private static func start(
+    _ program: SystemPath, _ request: DecodeRequest, _ input: borrowing FileDescriptor,
+    _ output: borrowing DoorOutput
+  ) throws(DecoderFailure) -> IsolatedProcess {
+    let message = request.encode()
+    let files = [input.number, output.firstNumber, output.overflowNumber ?? -1]
+    let name = SystemPath(word: "stubsave-decode")
+    return try attempt { () throws(SystemError) in
+      guard try !input.isReadOnly(), let readable = try? input.reopenedForReading() else {
+        // Of a socket there is no other descriptor; the filter lets nothing be written to it.
+        return try unsafe IsolatedProcess.start(
+          program, name: name, files: files, request: message.span.bytes)
+      }
+      return try unsafe IsolatedProcess.start(
+        program, name: name, files: [readable.number] + files[1...], request: message.span.bytes)
+    }
+  }
+
+  /// A whole message.
+  ///
+  /// - Throws: how the process has ended if it has said less.
+  private static func message(
+    _ process: inout IsolatedProcess, byteCount: Int
+  ) throws(DecoderFailure) -> [UInt8] {
+    let end: ChildEnd
+    do throws(SystemError) {
+      let bytes = try process.message(byteCount: byteCount)
+      if bytes.count == byteCount { return bytes }
+      end = try process.finish(kills: false)
+    } catch {
+      throw .system(error)
+    }
+    switch end {
+    case .exited(let code): throw .exited(code)
+    case .signal(let number): throw .signal(number)
+    }
+  }
+
+  /// Whether the output has what the answer says, where anybody is going to use it.
+  static func requireOutput(
+    _ answer: DecodeAnswer, _ request: DecodeRequest, _ output: borrowing DoorOutput
+  ) throws(DecoderFailure) {
+    let bytes: UInt64
+    var isInOverflow = false
+    switch (answer, request.task) {
+    case (_, .door(.verify)), (_, .state(listsSections: false)): return
+    case (.door(let verdict), .door(let task)):
+      if verdict.failure != nil {
+        guard case .list = task else { return }
+      }
+      bytes = verdict.outputBytes
+      isInOverflow = verdict.isInOverflow
+    case (.state(_, let outputBytes), _): bytes = outputBytes
+    case (.door, .state): throw .nonsense
+    }
+    let status = try attempt { () throws(SystemError) in
+      try output.file(isInOverflow: isInOverflow).status()
+    }
+    guard status.kind == .regular && status.bytes == bytes else { throw .nonsense }
+  }
+
+  private static func attempt<R: ~Copyable>(
+    _ body: () throws(SystemError) -> R
+  ) throws(DecoderFailure) -> R {
+    do throws(SystemError) { return try body() } catch { throw .system(error) }
+  }
+}

@@ -1,0 +1,93 @@
+import Decoding
+import QEMUState
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// The one door of dom0: what comes from a stubdomain is looked at by `stubsave-decode`, a process
+/// that can do nothing else, and by nothing else.
+///
+/// A library that is not told to use the process does the same within this one, as the agent does.
+enum DecoderProcess {
+  /// `Door.open`, behind walls.
+  static func open(
+    _ input: borrowing FileDescriptor, task: DoorTask, options: ReadOptions,
+    output: borrowing DoorOutput
+  ) -> DoorVerdict {
+    let shape: InputShape
+    do throws(SystemError) {
+      shape = try InputShape(of: input)
+    } catch {
+      return DoorVerdict(failure: .input(error))
+    }
+    do throws(DecoderFailure) {
+      if case .door(let verdict) = try ask(.door(task), input, shape, options, output) {
+        return verdict
+      }
+      return DoorVerdict(failure: .decoder(.nonsense))
+    } catch {
+      return DoorVerdict(failure: .decoder(error))
+    }
+  }
+
+  /// A state file by its trailer, and its sections if they are wanted.
+  static func look(
+    at file: borrowing FileDescriptor, _ path: SystemPath, bytes: UInt64, options: ReadOptions,
+    listsSections: Bool
+  ) throws(ToolError) -> (TrailerFinding, [StateSection]) {
+    let memory = try attempt(path) { () throws(SystemError) in try FileDescriptor.inMemory() }
+    let output = DoorOutput(memory)
+    let answer: DecodeAnswer
+    do throws(DecoderFailure) {
+      answer = try ask(
+        .state(listsSections: listsSections), file,
+        InputShape(partOfFileFrom: 0, bytes: bytes), options, output)
+    } catch {
+      throw ToolError(.decoder(error), path)
+    }
+    guard case .state(let finding, let outputBytes) = answer else {
+      throw ToolError(.decoder(.nonsense), path)
+    }
+    let list = try attempt(path) { () throws(SystemError) in
+      try output.file(isInOverflow: false).bytes(count: outputBytes)
+    }
+    do throws(MessageError) {
+      return (finding, try sections(list, stateBytes: bytes))
+    } catch {
+      throw ToolError(.decoder(.nonsense), path)
+    }
+  }
+
+  private static func sections(
+    _ list: [UInt8], stateBytes: UInt64
+  ) throws(MessageError) -> [StateSection] {
+    var sections: [StateSection] = []
+    for start in stride(from: 0, to: list.count, by: StateSection.messageBytes) {
+      let entry = unsafe list.span.bytes.extracting(start..<(start + StateSection.messageBytes))
+      sections.append(try StateSection(parsing: entry, stateBytes: stateBytes))
+    }
+    return sections
+  }
+
+  private static func ask(
+    _ task: DecodeTask, _ input: borrowing FileDescriptor, _ shape: InputShape,
+    _ options: ReadOptions, _ output: borrowing DoorOutput
+  ) throws(DecoderFailure) -> DecodeAnswer {
+    let setting = DecoderSetting.current
+    let request = DecodeRequest(
+      task: task, options: options, shape: shape, maxFirstBytes: output.maxFirstBytes,
+      hasOverflow: output.overflowNumber != nil, parent: Isolation.processNumber,
+      requiresAllWalls: setting.requiresAllWalls)
+    let answer: DecodeAnswer
+    switch setting.place {
+    case .here: return Decoding.serve(request, input, output)
+    case .missing:
+      if setting.requiresAllWalls { throw .notFound }
+      DecoderSetting.warnOfMissingProgram()
+      return Decoding.serve(request, input, output)
+    case .program(let program): answer = try run(program, request, input, output)
+    }
+    try requireOutput(answer, request, output)
+    return answer
+  }
+}

@@ -1,0 +1,71 @@
+import SaveDisk
+import Synchronization
+import SystemIO
+import Transfer
+
+/// How this process looks at what comes from outside; set once, by the command line.
+public enum DecoderSetting {
+  struct Current: Sendable {
+    var place = Place.here
+    var requiresAllWalls = false
+    var warn: @Sendable (PlainText) -> Void = { _ in }
+    var hasWarned = false
+  }
+
+  enum Place: Sendable {
+    /// Within this process: a library that has not been told otherwise.
+    case here
+    case program(SystemPath)
+    /// The program was to be used, and is not there.
+    case missing
+  }
+
+  private static let setting = Mutex(Current())
+
+  static let name = "stubsave-decode"
+
+  /// From now on `stubsave-decode` is used.
+  ///
+  /// - Parameters:
+  ///   - requiresAllWalls: where a wall is missing, or the program, nothing is looked at.
+  ///   - warn: is told, once, what is missing.
+  public static func useProgram(
+    requiresAllWalls: Bool, warn: @escaping @Sendable (PlainText) -> Void
+  ) {
+    let program = AgentProgram.find(name)
+    setting.withLock {
+      $0 = Current(
+        place: program.map { .program($0) } ?? .missing, requiresAllWalls: requiresAllWalls,
+        warn: warn)
+    }
+  }
+
+  static var current: Current { setting.withLock { $0 } }
+
+  static func warn(ofMissing walls: WallSet) {
+    warn {
+      $0.append("the decoder is not shut off as it should be: missing ")
+      $0.append(walls: walls.bits)
+    }
+  }
+
+  static func warnOfMissingProgram() {
+    warn {
+      $0.append("stubsave-decode is neither beside stubsave nor in ../lib/stubsave: ")
+      $0.append("what comes from outside is looked at without any wall")
+    }
+  }
+
+  private static func warn(_ build: (inout PlainText) -> Void) {
+    let told = setting.withLock { setting -> (@Sendable (PlainText) -> Void)? in
+      if setting.hasWarned { return nil }
+      setting.hasWarned = true
+      return setting.warn
+    }
+    guard let told else { return }
+    var text = PlainText()
+    text.append("warning: sandbox: ")
+    build(&text)
+    told(text)
+  }
+}

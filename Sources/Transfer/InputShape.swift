@@ -1,0 +1,60 @@
+import SaveDisk
+import SystemIO
+
+/// What a disk lies in, as far as the verdict rule asks.
+public struct InputShape: Equatable, Sendable, BitwiseCopyable {
+  public enum Kind: UInt32, Sendable, BitwiseCopyable {
+    /// A regular file; an archive unless it is exactly as long as its capacity.
+    case file = 1
+    /// Never an archive.
+    case blockDevice = 2
+    /// A pipe or the like, whose length shows only at its end. Always an archive.
+    case stream = 3
+  }
+
+  public let kind: Kind
+  /// Where the disk begins in the file or device, in bytes; 0 for a stream.
+  public let start: UInt64
+  /// From there to the end, when it was looked at; nil for a stream. Bytes that come later do not
+  /// count.
+  public let totalBytes: UInt64?
+
+  public init(of input: borrowing FileDescriptor) throws(SystemError) {
+    let status = try input.status()
+    switch status.kind {
+    case .regular: self.init(kind: .file, start: 0, totalBytes: status.bytes)
+    case .blockDevice: self.init(kind: .blockDevice, start: 0, totalBytes: status.bytes)
+    default: self.init(kind: .stream, start: 0, totalBytes: nil)
+    }
+  }
+
+  /// A disk that is a part of a file.
+  public init(partOfFileFrom start: UInt64, bytes: UInt64) {
+    self.init(kind: .file, start: start, totalBytes: bytes)
+  }
+
+  private init(kind: Kind, start: UInt64, totalBytes: UInt64?) {
+    self.kind = kind
+    self.start = start
+    self.totalBytes = totalBytes
+  }
+
+  /// As a message between programs has it (24 bytes): kind and 4 bytes of zero, start, length.
+  public init(parsing cursor: inout ByteCursor) throws(MessageError) {
+    guard let kind = Kind(rawValue: cursor.littleEndianUInt32()) else { throw MessageError() }
+    guard cursor.littleEndianUInt32() == 0 else { throw MessageError() }
+    let start = cursor.littleEndianUInt64()
+    let bytes = cursor.littleEndianUInt64()
+    let (end, overflow) = start.addingReportingOverflow(bytes)
+    guard !overflow && end <= UInt64(Int64.max) else { throw MessageError() }
+    guard kind != .stream || (start == 0 && bytes == 0) else { throw MessageError() }
+    self.init(kind: kind, start: start, totalBytes: kind == .stream ? nil : bytes)
+  }
+
+  public func encode(into bytes: inout [UInt8]) {
+    bytes.append(littleEndian: kind.rawValue)
+    bytes.append(littleEndian: UInt32(0))
+    bytes.append(littleEndian: start)
+    bytes.append(littleEndian: totalBytes ?? 0)
+  }
+}
