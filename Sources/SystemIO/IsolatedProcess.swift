@@ -79,10 +79,22 @@ public struct IsolatedProcess: ~Copyable {
     guard try hasEnded(by: Deadline(timeoutMilliseconds: Self.killMilliseconds)) else {
       throw SystemError(.wait, errno: Errno.timedOut)
     }
-    let status = try Syscalls.reap(process)
+    let status = try reap(by: Deadline(timeoutMilliseconds: Self.killMilliseconds))
     let end = status < 256 ? ChildEnd.exited(UInt8(status)) : .signal(status - 256)
     self.end = end
     return end
+  }
+
+  /// Of one that has ended. Who traces it is told first, and has to let go of it (ptrace(2)).
+  private borrowing func reap(by deadline: Deadline) throws(SystemError) -> Int32 {
+    while true {
+      do throws(SystemError) {
+        return try Syscalls.reap(process)
+      } catch {
+        guard error.errno == Errno.wouldBlock && !deadline.hasPassed else { throw error }
+      }
+      _ = try Syscalls.poll(-1, events: 0, -1, timeoutMilliseconds: 1)
+    }
   }
 
   private borrowing func hasEnded(by deadline: Deadline) throws(SystemError) -> Bool {
