@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 
 # What the build needs, and what only the tests need.
 BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev libxen-dev
-TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 qemu-system-xen \
+TEST_PACKAGES = libyajl-dev python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 qemu-system-xen \
 	strace e2fsprogs lz4 lvm2 fdisk mount xen-utils-4.17 \
 	mmdebstrap cpio busybox-static kmod xz-utils
 PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
@@ -35,7 +35,8 @@ prefix ?= /usr/local
 udevrulesdir ?= /lib/udev/rules.d
 
 .PHONY: help deps build agent demo test test-debug test-release test-formats test-qemu \
-	test-hostile test-xenstore test-xen test-xen-full compare coverage bench sanitize lint fixtures install clean
+	test-hostile differential test-xenstore test-xen test-xen-full compare coverage bench sanitize fuzz fuzz-table \
+	lint fixtures install clean
 
 help:
 	@echo 'make demo      build, and carry a real QEMU state over a save disk'
@@ -50,6 +51,7 @@ help:
 	@echo 'make build     .build/release/stubsave, and the agent beside it'
 	@echo 'make agent     $(AGENT), static'
 	@echo 'make sanitize  the Swift tests under AddressSanitizer and ThreadSanitizer'
+	@echo 'make fuzz      every fuzzer for a minute; TARGET=disk SECONDS=600 for one'
 	@echo 'make lint      swift format, strictly'
 	@echo 'make fixtures  make fixtures/ again'
 	@echo 'make install   to $$DESTDIR$(prefix)'
@@ -113,6 +115,12 @@ test-formats: build
 	$(PYTHON) Tests/Formats/check_reader.py
 	$(PYTHON) Tests/Differential/differential.py --stubsave .build/release/stubsave --count 20000
 
+# The same two readers on ten times as many inputs, and on what the fuzzers have kept.
+FUZZED = $(wildcard .build/fuzzing/disk)
+differential: build
+	$(PYTHON) Tests/Differential/differential.py --stubsave .build/release/stubsave --count 200000 \
+	  $(addprefix --corpus ,$(FUZZED))
+
 # A real QEMU: its state out and back, over loop devices; and what it makes of damaged states.
 test-qemu: build
 	$(SUDO) $(PYTHON) Tests/QEMU/roundtrip.py --stubsave .build/release/stubsave
@@ -159,6 +167,20 @@ sanitize: deps agent
 	  --scratch-path .build/asan --skip-build --filter CommandTests
 	$(SANITIZED)=thread $(SWIFT_TEST) --sanitize=thread --scratch-path .build/tsan \
 	  --skip CommandTests $(SKIP_ELSEWHERE)
+
+# Fuzzers, with AddressSanitizer; libyajl, with which libxl reads QMP, is what ours is compared with.
+# Corpora, figures and findings are kept in .build/fuzzing; TARGET is one of them, or more.
+SECONDS = 60
+FUZZER = .build/fuzz/release/stubsave-fuzz
+fuzz: deps
+	STUBSAVE_FUZZ=1 $(SWIFT) build -c release --scratch-path .build/fuzz --product stubsave-fuzz \
+	  -Xswiftc -sanitize=fuzzer,address -Xswiftc -parse-as-library -Xswiftc -enable-testing \
+	  -Xcc -fsanitize=fuzzer-no-link,address
+	$(PYTHON) Tests/Fuzz/fuzz.py --program $(FUZZER) --seconds $(SECONDS) $(addprefix --target ,$(TARGET))
+
+# What all runs so far have counted, into the README.
+fuzz-table:
+	$(PYTHON) Tests/Fuzz/fuzz.py --program $(FUZZER) --table README.md
 
 lint:
 	$(SWIFT) format lint --strict -r Sources Tests Package.swift
