@@ -113,6 +113,7 @@ test-formats: build
 	$(PYTHON) Tests/Formats/check_ksy.py
 	.build/release/stubsave verify --replay fixtures
 	$(PYTHON) Tests/Formats/check_reader.py
+	$(PYTHON) Tests/Formats/field_table.py --check --stubsave .build/release/stubsave
 	$(PYTHON) Tests/Differential/differential.py --stubsave .build/release/stubsave --count 20000
 
 # The same two readers on ten times as many inputs, and on what the fuzzers have kept.
