@@ -7,7 +7,7 @@ PYTHON ?= /usr/bin/python3
 # What the build needs, and what only the tests need.
 BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev libxen-dev
 TEST_PACKAGES = libyajl-dev python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 qemu-system-xen \
-	strace e2fsprogs lz4 lvm2 fdisk mount xen-utils-4.17 \
+	strace e2fsprogs lz4 lvm2 fdisk mount time xen-utils-4.17 \
 	mmdebstrap cpio busybox-static kmod xz-utils
 PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
@@ -35,7 +35,7 @@ prefix ?= /usr/local
 udevrulesdir ?= /lib/udev/rules.d
 
 .PHONY: help deps build agent demo test test-debug test-release test-formats test-qemu \
-	test-hostile differential test-xenstore test-xen test-xen-full compare coverage bench sanitize fuzz fuzz-table \
+	test-hostile differential worst test-xenstore test-xen test-xen-full compare coverage bench sanitize fuzz fuzz-table \
 	lint fixtures install clean
 
 help:
@@ -52,6 +52,8 @@ help:
 	@echo 'make agent     $(AGENT), static'
 	@echo 'make sanitize  the Swift tests under AddressSanitizer and ThreadSanitizer'
 	@echo 'make fuzz      every fuzzer for a minute; TARGET=disk SECONDS=600 for one'
+	@echo 'make differential  two readers, 200,000 inputs'
+	@echo 'make worst     memory and time of the worst disks, into the README'
 	@echo 'make lint      swift format, strictly'
 	@echo 'make fixtures  make fixtures/ again'
 	@echo 'make install   to $$DESTDIR$(prefix)'
@@ -107,7 +109,7 @@ coverage: test-debug
 	$(PYTHON) Tests/coverage.py --target SaveDisk --at-least 95 \
 	  "$$($(SWIFT) test $(DEBUG) --show-codecov-path)"
 
-# The document, the .ksy, the readers and the fixtures against each other.
+# The document, the .ksy, the readers and the fixtures against each other; and the worst disks.
 test-formats: build
 	$(PYTHON) fixtures/make.py --check
 	$(PYTHON) Tests/Formats/check_ksy.py
@@ -115,12 +117,17 @@ test-formats: build
 	$(PYTHON) Tests/Formats/check_reader.py
 	$(PYTHON) Tests/Formats/field_table.py --check --stubsave .build/release/stubsave
 	$(PYTHON) Tests/Differential/differential.py --stubsave .build/release/stubsave --count 20000
+	$(PYTHON) Tests/Worst/worst.py --stubsave .build/release/stubsave --memory-only
 
 # The same two readers on ten times as many inputs, and on what the fuzzers have kept.
 FUZZED = $(wildcard .build/fuzzing/disk)
 differential: build
 	$(PYTHON) Tests/Differential/differential.py --stubsave .build/release/stubsave --count 200000 \
 	  $(addprefix --corpus ,$(FUZZED))
+
+# The worst disks for memory and time, measured; puts the table into the README.
+worst: build
+	$(PYTHON) Tests/Worst/worst.py --stubsave .build/release/stubsave --table README.md
 
 # A real QEMU: its state out and back, over loop devices; and what it makes of damaged states.
 test-qemu: build
