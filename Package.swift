@@ -141,12 +141,12 @@ let package = Package(
 if Context.environment["STUBSAVE_FUZZ"] != nil {
   package.targets += [
     .systemLibrary(
-      name: "CYajl", path: "Tests/Fuzz/CYajl", pkgConfig: "yajl",
+      name: "CFuzz", path: "Tests/Fuzz/CFuzz", pkgConfig: "yajl",
       providers: [.apt(["libyajl-dev"])]),
     .target(
       name: "FuzzTargets",
       dependencies: [
-        "CYajl", "Codecs", "QEMUMonitor", "QEMUState", "Rendezvous", "SaveDisk", "SystemIO",
+        "CFuzz", "CLZ4", "CZlib", "Codecs", "QEMUMonitor", "QEMUState", "Rendezvous", "SaveDisk", "SystemIO",
         "TestSupport", "Transfer", "Xen", "Xenstore",
       ],
       path: "Tests/Fuzz/Targets", swiftSettings: strict),

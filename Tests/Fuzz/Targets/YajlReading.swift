@@ -1,4 +1,4 @@
-import CYajl
+import CFuzz
 
 @testable import QEMUMonitor
 
