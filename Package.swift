@@ -146,7 +146,8 @@ if Context.environment["STUBSAVE_FUZZ"] != nil {
     .target(
       name: "FuzzTargets",
       dependencies: [
-        "CFuzz", "CLZ4", "CZlib", "Codecs", "QEMUMonitor", "QEMUState", "Rendezvous", "SaveDisk", "SystemIO",
+        "CFuzz", "CLZ4", "CZlib", "Codecs", "QEMUMonitor", "QEMUState", "Rendezvous", "SaveDisk",
+        "SystemIO",
         "TestSupport", "Transfer", "Xen", "Xenstore",
       ],
       path: "Tests/Fuzz/Targets", swiftSettings: strict),

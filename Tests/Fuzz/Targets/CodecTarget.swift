@@ -6,8 +6,8 @@ import Glibc
 import SaveDisk
 import TestSupport
 
-/// Codecs: of byte 0 the low bits say which, bit 7 whether bytes 4 to 7 are decoded to as many bytes
-/// as 1 to 3 say, or what follows is coded and decoded again.
+/// A codec, which the low bits of byte 0 name. What stands behind byte 3 is decoded to as many bytes as
+/// bytes 1 to 3 say; or, with bit 7 of byte 0, it is coded and decoded again.
 @c(stubsave_fuzz_codec)
 public func fuzzCodec(_ bytes: UnsafePointer<UInt8>?, _ count: Int) {
   guard let bytes = unsafe bytes, count > 4 else { return }
