@@ -101,8 +101,10 @@ class Bases:
 
 
 def batches(seed: int, count: int, bases: Bases) -> Iterator[Batch]:
-    """All inputs: first what a fuzzer has kept, as it is, then mutations. Each has its own source of
-    chance, so that it does not depend on the others."""
+    """All inputs: first what a fuzzer has kept, as it is, then mutations.
+
+    Each has its own source of chance, so that it does not depend on the others.
+    """
     total = max(count, len(bases.corpus))
     for first in range(0, total, BATCH):
         rng = random.Random(f"batch {seed} {first}")

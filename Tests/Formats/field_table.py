@@ -4,8 +4,8 @@
     field_table.py                                write the document
     field_table.py --check --stubsave PROGRAM     compare it, and ask stubsave for each verdict
 
-A value is refused, or it is harmless: then the state that is read is the same byte for byte, and the
-table says why it may be so. A field without a reason, and a reason without a field, is an error.
+A value is refused, or it is harmless: then the state that is read is the same byte for byte, and
+the table says why it may be so. A field without a reason is an error, and so is the reverse.
 """
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ HARMLESS = {
     "header targetUUID": "says for whom it was made; dom0 compares the header with its own",
     "record (optional) type": "another optional type, skipped like this one",
     "record (optional) stream": "of an optional record: looked at by nobody",
-    "record (optional) storedBytes": "a longer body where the padding's zeros are, looked at by nobody",
+    "record (optional) storedBytes":
+        "a longer body where the padding's zeros are, looked at by nobody",
     "record (optional) rawBytes": "of an optional record: looked at by nobody",
     "record (optional) codec": "of an optional record: looked at by nobody",
     "stream begin name": "another name: the reader that asks for qemu finds none (14)",
@@ -208,12 +209,16 @@ def document() -> tuple[str, list[tuple[Row, bytes, str]]]:
 
 HEAD = f"""# Every field with other values
 
-Made by `Tests/Formats/field_table.py` from the layout in sections 4, 5 and 10 of [save-disk.md](save-disk.md); a test makes it
-anew, compares it, and asks `stubsave` for each verdict. A field gets another value: 0, 1, the largest, one more, one less, the
-highest bit flipped, the bytes in reverse, another value that a good disk might have there, a random one. Then **all hashes that
-depend on it are made right**, as somebody who means harm would; only where a hash is the field, it stays wrong. A field that is
-longer than 8 bytes is taken as one little-endian number. The entry is the check of sections 7 and 10 that refuses it; `=`, that is the value that it has;
-**good**, it is accepted, and the last column says why that does no harm: the state is the same, byte for byte.
+Made by `Tests/Formats/field_table.py` from the layout in sections 4, 5 and 10 of
+[save-disk.md](save-disk.md); a test makes it anew, compares it, and asks `stubsave` for each
+verdict. A field gets another value: 0, 1, the largest, one more, one less, the highest bit flipped,
+the bytes in reverse, another value that a good disk might have there, a random one. Then **all
+hashes that depend on it are made right**, as somebody who means harm would; only where a hash is
+the field, it stays wrong. A field that is longer than 8 bytes is taken as one little-endian number.
+
+The entry is the check of section 7 or 10 that refuses it; `=`, that is the value that it has;
+**good**, it is accepted, and the last column says why that does no harm: the state is the same,
+byte for byte.
 
 | field | {' | '.join(COLUMNS)} | accepted, because |
 |---|{'---|' * len(COLUMNS)}---|

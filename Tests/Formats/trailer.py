@@ -1,4 +1,4 @@
-"""State files with trailers, and the checks of section 10, written from formats/save-disk.md alone."""
+"""State files with trailers, and the checks of formats/save-disk.md, section 10, from its text."""
 from __future__ import annotations
 
 import struct

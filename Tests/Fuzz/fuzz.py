@@ -20,7 +20,7 @@ from typing import Any
 
 import seeds
 
-# The least that all inputs of a corpus together must reach is no number to rely on; these are.
+# Of one input; no target needs a tenth of either.
 TIMEOUT_SECONDS, MEMORY_MIB = 10, 1024
 ENVIRONMENT = {"SWIFT_BACKTRACE": "enable=no",
                "ASAN_OPTIONS": "detect_leaks=0:quarantine_size_mb=16"}

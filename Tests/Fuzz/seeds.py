@@ -1,4 +1,4 @@
-"""Seeds and dictionaries for the fuzzers: from the fixtures, the format's layout and QMP's words."""
+"""Seeds and dictionaries for the fuzzers: from fixtures, the format's layout and QMP's words."""
 from __future__ import annotations
 
 import hashlib
@@ -21,7 +21,7 @@ from words import CELLS, COMMANDS, QMP_LINES, QMP_WORDS, VALUES  # noqa: E402
 FIXTURES = ROOT / "fixtures"
 DISK_BYTES, BODY_BYTES = 24576, 4096
 TRAILER_MAGIC = b"\x89STUBTRLR\r\n\x1a\n\0\0\0"
-# Stream, kind of reply, kind of error, event: xs_wire.h.
+# Kinds of messages (xs_wire.h).
 XS_DIRECTORY, XS_READ, XS_START, XS_END, XS_EVENT, XS_ERROR, XS_PART = 1, 2, 6, 7, 15, 16, 22
 
 

@@ -26,7 +26,8 @@ COMMANDS: list[bytes] = [
     b'{"execute": "xen-set-global-dirty-log", "arguments": {"enable": true}, "id": 3}',
     b'{"execute": "xen-set-global-dirty-log", "arguments": {"enable": false}}',
     b'{"execute": "stop", "id": {"a": [1]}}',
-    b'{"execute": "xen-save-devices-state", "arguments": {"filename": "/f", "live": true}, "id": 7}',
+    b'{"execute": "xen-save-devices-state", "id": 7, '
+    b'"arguments": {"filename": "/f", "live": true}}',
     b'{"exec-oob": "x", "id": null}',
     b'{"execute": 1}',
 ]
@@ -65,6 +66,7 @@ VALUES: list[bytes] = [
     b"7:1f", b"fd:0", b"ffffffff:ffffffff", b"0", b"4294967295", b"00007", b"transfer", b"attached",
     b"xvdz", b"xvdq", b"/local/domain/5/device-model/4/qmp-vchan", b"/local/domain/0/backend/vbd",
     b"-machine\0xenfv\0-device\0e1000,id=nic0,script=/etc/x\0-usb\0-m\x00512\0-nodefaults",
-    b"-drive\0file=/dev/xvda,if=ide\0-incoming\0fd:5\0-cpu\0qemu64", b"ENOENT", b"EAGAIN", b"EACCES",
+    b"-drive\0file=/dev/xvda,if=ide\0-incoming\0fd:5\0-cpu\0qemu64", b"ENOENT", b"EAGAIN",
+    b"EACCES",
     b"E2BIG", b"EQUOTA", b"EINVAL", b"EEXIST", b"/vm/75757a59-0182-4b21-89d1-62b5127d8c8d",
 ]  # fmt: skip

@@ -14,7 +14,8 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(ROOT / "fixtures")]
 import savedisk  # noqa: E402
 import xxhash  # noqa: E402
-from savedisk import BEGIN, BLOCK, CHUNK, COMMIT, END, LZ4, NONE, OPTIONAL, ZEROS, ZLIB  # noqa: E402
+from savedisk import (  # noqa: E402
+    BEGIN, BLOCK, CHUNK, COMMIT, END, LZ4, NONE, OPTIONAL, ZEROS, ZLIB)
 
 MIB = 1 << 20
 STATE_BYTES = 64 * MIB  # the default of --max-state

@@ -93,8 +93,10 @@ def tried(program: Path, name: str, folder: Path, rounds: int) -> Row:
     return Row(name, path.stat().st_size, verify, read, long / short)
 
 
-HEAD = """| disk | MiB | verify, MiB of memory | ms | read, MiB of memory | ms | time, of four times the disk |
-|---|---:|---:|---:|---:|---:|---:|"""
+HEAD = "\n".join((
+    "| disk | MiB | verify, MiB of memory | ms | read, MiB of memory | ms "
+    "| time, of four times the disk |",
+    "|---|---:|---:|---:|---:|---:|---:|"))
 
 
 def main() -> int:
@@ -104,12 +106,13 @@ def main() -> int:
     parser.add_argument("--memory-only", action="store_true", help="once, whatever time it takes")
     parser.add_argument("--table", type=Path, metavar="FILE", help="put the table into it")
     options = parser.parse_args()
+    rounds = 1 if options.memory_only else ROUNDS
     memory = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="worst-", dir=memory) as folder:
         rows = []
         print(HEAD)
         for name in DISKS:
-            rows.append(tried(options.stubsave.resolve(), name, Path(folder), 1 if options.memory_only else ROUNDS))
+            rows.append(tried(options.stubsave.resolve(), name, Path(folder), rounds))
             print(rows[-1], flush=True)
     complaints = [text for row in rows for text in row.complaints(options.memory_only)]
     for text in complaints:
@@ -119,7 +122,8 @@ def main() -> int:
         text = options.table.read_text(encoding="utf-8")
         before, _, rest = text.partition(BEGIN)
         after = rest.partition(END)[2]
-        options.table.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
+        text = f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+        options.table.write_text(text, encoding="utf-8")
     return 1 if complaints else 0
 
 
