@@ -39,7 +39,9 @@ struct Circumstances {
     if choice & 0x0C == 0x0C { options.isDecoding = false }
     if choice & 0x30 == 0x30 { options.acceptedCodecs = CodecSet(.lz4) }
     // A state of many megabytes of zeros, in a few records, shows nothing that a shorter one does not.
-    options.limits = ReaderLimits(maxStateBytes: choice & 0xC0 == 0xC0 ? 1000 : 140_000)
+    // With the shortest limit, one record's claim alone can be over that on the log.
+    let limits: [UInt64] = [140_000, 140_000, 1000, 60]
+    options.limits = ReaderLimits(maxStateBytes: limits[Int(choice >> 6)])
   }
 
   /// What does not fit into a pipe at once comes from a file.
