@@ -7,8 +7,8 @@ PYTHON ?= /usr/bin/python3
 # What the build needs, and what only the tests need.
 BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev libxen-dev \
 	libseccomp-dev
-TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 qemu-system-xen \
-	strace e2fsprogs lz4 lvm2 fdisk mount xen-utils-4.17 \
+TEST_PACKAGES = libyajl-dev python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 \
+	qemu-system-xen strace e2fsprogs lz4 lvm2 fdisk mount time xen-utils-4.17 \
 	mmdebstrap cpio busybox-static kmod xz-utils binutils
 PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
@@ -38,7 +38,8 @@ prefix ?= /usr/local
 udevrulesdir ?= /lib/udev/rules.d
 
 .PHONY: help deps build agent decoder planted demo test test-debug test-release test-formats test-qemu \
-	test-hostile test-xenstore test-xen test-xen-full compare coverage bench sanitize lint fixtures install clean
+	test-hostile differential worst test-xenstore test-xen test-xen-full compare coverage bench sanitize \
+	fuzz fuzz-table lint fixtures install clean
 
 help:
 	@echo 'make demo      build, and carry a real QEMU state over a save disk'
@@ -54,6 +55,9 @@ help:
 	@echo 'make agent     $(AGENT), static'
 	@echo 'make decoder   $(DECODER), static: looks at what comes from a stubdomain'
 	@echo 'make sanitize  the Swift tests under AddressSanitizer and ThreadSanitizer'
+	@echo 'make fuzz      every fuzzer for a minute; TARGET=disk SECONDS=600 for one'
+	@echo 'make differential  two readers, 200,000 inputs'
+	@echo 'make worst     memory and time of the worst disks, into the README'
 	@echo 'make lint      swift format, strictly'
 	@echo 'make fixtures  make fixtures/ again'
 	@echo 'make install   to $$DESTDIR$(prefix)'
@@ -124,13 +128,25 @@ coverage: test-debug
 	$(PYTHON) Tests/coverage.py --target SaveDisk --at-least 95 \
 	  "$$($(SWIFT) test $(DEBUG) --show-codecov-path)"
 
-# The document, the .ksy, the readers and the fixtures against each other.
+# The document, the .ksy, the readers and the fixtures against each other; and the worst disks.
 test-formats: build
 	$(PYTHON) fixtures/make.py --check
 	$(PYTHON) Tests/Formats/check_ksy.py
 	.build/release/stubsave verify --replay fixtures
 	$(PYTHON) Tests/Formats/check_reader.py
+	$(PYTHON) Tests/Formats/field_table.py --check --stubsave .build/release/stubsave
 	$(PYTHON) Tests/Differential/differential.py --stubsave .build/release/stubsave --count 20000
+	$(PYTHON) Tests/Worst/worst.py --stubsave .build/release/stubsave --memory-only
+
+# The same two readers on ten times as many inputs, and on what the fuzzers have kept.
+FUZZED = $(wildcard .build/fuzzing/disk)
+differential: build
+	$(PYTHON) Tests/Differential/differential.py --stubsave .build/release/stubsave --count 200000 \
+	  $(addprefix --corpus ,$(FUZZED))
+
+# The worst disks for memory and time, measured; puts the table into the README.
+worst: build
+	$(PYTHON) Tests/Worst/worst.py --stubsave .build/release/stubsave --table README.md
 
 # A real QEMU: its state out and back, over loop devices; and what it makes of damaged states.
 test-qemu: build
@@ -181,6 +197,20 @@ sanitize: deps agent
 	  --scratch-path .build/asan --skip-build --filter CommandTests
 	$(SANITIZED)=thread $(SWIFT_TEST) --sanitize=thread --scratch-path .build/tsan \
 	  --skip CommandTests $(SKIP_ELSEWHERE)
+
+# Fuzzers, with AddressSanitizer; libyajl, with which libxl reads QMP, is what ours is compared with.
+# Corpora, figures and findings are kept in .build/fuzzing; TARGET is one of them, or more.
+SECONDS = 60
+FUZZER = .build/fuzz/release/stubsave-fuzz
+fuzz: deps
+	STUBSAVE_FUZZ=1 $(SWIFT) build -c release --scratch-path .build/fuzz --product stubsave-fuzz \
+	  -Xswiftc -sanitize=fuzzer,address -Xswiftc -parse-as-library -Xswiftc -enable-testing \
+	  -Xcc -fsanitize=fuzzer-no-link,address
+	$(PYTHON) Tests/Fuzz/fuzz.py --program $(FUZZER) --seconds $(SECONDS) $(addprefix --target ,$(TARGET))
+
+# What all runs so far have counted, into the README.
+fuzz-table:
+	$(PYTHON) Tests/Fuzz/fuzz.py --program $(FUZZER) --table README.md
 
 lint:
 	$(SWIFT) format lint --strict -r Sources Tests Package.swift

@@ -156,3 +156,22 @@ let package = Package(
       swiftSettings: strict),
   ]
 )
+
+// The fuzzers want libFuzzer's runtime, and libyajl to compare with: only when asked for (`make fuzz`).
+if Context.environment["STUBSAVE_FUZZ"] != nil {
+  package.targets += [
+    .systemLibrary(
+      name: "CFuzz", path: "Tests/Fuzz/CFuzz", pkgConfig: "yajl",
+      providers: [.apt(["libyajl-dev"])]),
+    .target(
+      name: "FuzzTargets",
+      dependencies: [
+        "CFuzz", "CLZ4", "CZlib", "Codecs", "QEMUMonitor", "QEMUState", "Rendezvous", "SaveDisk",
+        "SystemIO",
+        "TestSupport", "Transfer", "Xen", "Xenstore",
+      ],
+      path: "Tests/Fuzz/Targets", swiftSettings: strict),
+    .executableTarget(
+      name: "stubsave-fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Engine"),
+  ]
+}

@@ -61,13 +61,26 @@ public struct AttachedDisk: Sendable {
       .compactMap(Decimal.number)
   }
 
-  /// "7:1f", in hexadecimal.
-  private static func majorMinor(_ bytes: [UInt8]) -> (major: UInt32, minor: UInt32)? {
-    let words = bytes.split(separator: UInt8(ascii: ":"))
-    guard words.count == 2,
-      let major = UInt32(String(decoding: words[0], as: UTF8.self), radix: 16),
-      let minor = UInt32(String(decoding: words[1], as: UTF8.self), radix: 16)
+  /// "7:1f", in hexadecimal, by whatever tool: of either case, with leading zeros or without.
+  static func majorMinor(_ bytes: [UInt8]) -> (major: UInt32, minor: UInt32)? {
+    let words = bytes.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+    guard words.count == 2, let major = hexadecimal(words[0]), let minor = hexadecimal(words[1])
     else { return nil }
     return (major, minor)
+  }
+
+  /// 1 to 8 digits and nothing else; nil for anything more.
+  private static func hexadecimal(_ digits: ArraySlice<UInt8>) -> UInt32? {
+    guard !digits.isEmpty && digits.count <= 8 else { return nil }
+    var value: UInt32 = 0
+    for digit in digits {
+      switch digit {
+      case UInt8(ascii: "0")...UInt8(ascii: "9"): value = value << 4 | UInt32(digit - 0x30)
+      case UInt8(ascii: "a")...UInt8(ascii: "f"): value = value << 4 | UInt32(digit - 0x57)
+      case UInt8(ascii: "A")...UInt8(ascii: "F"): value = value << 4 | UInt32(digit - 0x37)
+      default: return nil
+      }
+    }
+    return value
   }
 }

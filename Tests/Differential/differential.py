@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """Differential test: stubsave and formats/reader.py must judge the same mutated disks alike.
 
-An input is a fixture with 0 to 3 mutations (mutations.py); it depends on the seed, its index and
-the fixtures only. The readers must agree in exit code, structure, field and offset; of a good disk
-in its length, its streams, and the bytes of the stream qemu. A fixture that is not mutated must
-get the verdict of the manifest. In some batches both readers have other limits and codecs than
-by default, or do not decode. With too few different verdicts the test fails, whatever they are;
-a count of 2000 is enough.
+An input is a fixture with 0 to 3 mutations (inputs.py, mutations.py); it depends on the seed, its
+index and the fixtures only. With --corpus, what a fuzzer has kept comes first, and is mutated too.
+The readers must agree in exit code, structure, field and offset; of a good disk in its length, its
+streams, and the bytes of the stream qemu. A fixture that is not mutated must get the verdict of
+the manifest. In some batches both readers have other limits and codecs than by default, or do not
+decode. With too few different verdicts the test fails, whatever they are; a count of 2000 is
+enough.
 """
 from __future__ import annotations
 
@@ -14,7 +15,6 @@ import argparse
 import hashlib
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -24,17 +24,14 @@ from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
-ROOT = Path(__file__).resolve().parents[2]
 sys.dont_write_bytecode = True
-sys.path[:0] = [str(ROOT / "formats"), str(ROOT / "fixtures")]
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "formats")]
 import reader  # noqa: E402
-from mutations import LOGGED, PLAIN, mutated  # noqa: E402
+from inputs import ROOT, Bases, Batch, Input, batches  # noqa: E402
+from mutations import LOGGED, PLAIN  # noqa: E402
 
-BATCH = 250
-BASE_BYTES, BASE_RAW_BYTES = 65536, 2 << 20
-DAMAGED_BASES = 150
 READS = 400  # so many good inputs are read in any case, the others if they are no fixtures
 LEAST_VERDICTS, LEAST_PAIRS = 5, 45
 SHOWN = 20  # disagreements that are printed and kept
@@ -58,81 +55,6 @@ class Judgement(NamedTuple):
 
 # With the SHA-256 of the stream qemu, or the exit code of reading it, or None if it was not read.
 Outcome = tuple[Judgement, Optional[str]]
-
-
-@dataclass
-class Base:
-    """A fixture, and the verdict that it has by default; None if the manifest states limits."""
-    data: bytes
-    verdict: Optional[tuple[Any, ...]]
-
-
-@dataclass
-class Input:
-    """A mutated disk."""
-    index: int
-    data: bytes
-    mutators: list[str]
-    base: Base
-
-    @property
-    def name(self) -> str:
-        return f"{self.index:07}.savedisk"
-
-
-@dataclass
-class Batch:
-    """Inputs that are judged with the same limits."""
-    inputs: list[Input]
-    max_state: int
-    codecs: frozenset[int]
-    decode: bool
-
-    @property
-    def is_default(self) -> bool:
-        both = frozenset((reader.LZ4, reader.ZLIB))
-        return self.decode and (self.max_state, self.codecs) == (reader.DEFAULT_MAX_STATE, both)
-
-    @property
-    def arguments(self) -> list[str]:
-        """The limits as options of stubsave verify and read."""
-        names = [name for name, codec in reader.CODECS.items() if codec in self.codecs]
-        return [f"--max-state={self.max_state}", f"--codecs={','.join(names) or 'none'}"]
-
-
-# --- Inputs --------------------------------------------------------------------------------------
-
-
-def load_bases(rng: random.Random) -> tuple[list[Base], list[Base]]:
-    """The good fixtures; a sample of the damaged ones and those for other limits; all small."""
-    good: list[Base] = []
-    damaged: list[Base] = []
-    for entry in json.loads((ROOT / "fixtures/manifest.json").read_text())["fixtures"]:
-        raw_bytes = sum(stream["rawBytes"] for stream in entry.get("streams") or [])
-        if entry["bytes"] <= BASE_BYTES and raw_bytes <= BASE_RAW_BYTES:
-            data = (ROOT / "fixtures" / entry["file"]).read_bytes()
-            verdict = tuple(entry.get(key) for key in ("exitCode", "structure", "field", "offset"))
-            base = Base(data, None if "limits" in entry else verdict)
-            (damaged if entry["exitCode"] else good).append(base)
-    limited = [base for base in damaged if base.verdict is None]
-    return good, limited + rng.sample(damaged, DAMAGED_BASES)
-
-
-def batches(seed: int, count: int, good: list[Base], damaged: list[Base]) -> Iterator[Batch]:
-    """All inputs; each has its own source of chance, so that it does not depend on the others."""
-    for first in range(0, count, BATCH):
-        rng = random.Random(f"batch {seed} {first}")
-        batch = Batch([], reader.DEFAULT_MAX_STATE, frozenset((reader.LZ4, reader.ZLIB)), True)
-        if first and rng.randrange(4) == 0:
-            batch.max_state = rng.choice((63, 64, 300, 65536, 200_000, 1 << 20, 64 << 20))
-            batch.codecs = frozenset(c for c in batch.codecs if rng.randrange(3))
-            batch.decode = bool(rng.randrange(4))
-        for index in range(first, min(first + BATCH, count)):
-            rng = random.Random(f"input {seed} {index}")
-            base = rng.choice(good if rng.randrange(7) else damaged)
-            data, mutators = mutated(rng, base.data, rng.choice(good).data)
-            batch.inputs.append(Input(index, data, mutators, base))
-        yield batch
 
 
 # --- The two readers -----------------------------------------------------------------------------
@@ -286,11 +208,11 @@ class Score:
 def test(options: argparse.Namespace, work: Path) -> Score:
     """Both readers at once: stubsave in a thread, reader.py here."""
     score, start = Score(options.seed, options.keep), time.monotonic()
-    good, damaged = load_bases(random.Random(f"bases {options.seed}"))
-    stubsave = Stubsave(options.stubsave, work, {base.data for base in good})
+    bases = Bases.load(options.seed, options.corpus)
+    stubsave = Stubsave(options.stubsave, work, {base.data for base in bases.good})
     waiting: deque[tuple[Batch, Future[list[Outcome]], list[Outcome]]] = deque()
     with ThreadPoolExecutor(1) as pool:
-        for batch in batches(options.seed, options.count, good, damaged):
+        for batch in batches(options.seed, options.count, bases):
             future = pool.submit(stubsave.judge, batch)
             waiting.append((batch, future, judged_by_reader(batch)))
             while len(waiting) > 4:
@@ -306,6 +228,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stubsave", type=Path, default=ROOT / ".build/debug/stubsave")
     parser.add_argument("--count", type=int, default=20_000, help="of inputs (default 20000)")
+    parser.add_argument("--corpus", type=Path, action="append", default=[], metavar="DIR",
+                        help="a fuzzer's inputs, as they are and to be mutated")
     parser.add_argument("--seed", type=int, default=1, help="default 1")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="for inputs that are judged "
                         "differently (default: a new directory)")

@@ -1,11 +1,13 @@
 import Testing
-import Xen
+
+@testable import Xen
 
 // Invariants:
 // - a virtual device has the name and the number that Xen's interface gives them, never a name that
 //   toolstacks give to a guest's own disks;
 // - what differs between two starts of the same machine is no difference of devices, and what
-//   changes a device is one.
+//   changes a device is one;
+// - a block device's numbers are read as any tool writes them, and nothing else is a number.
 
 @Suite struct VirtualDeviceTests {
   @Test func `names and numbers are those of xen-vbd-interface`() {
@@ -60,5 +62,19 @@ import Xen
 
   @Test func `a last option without its value is passed over`() {
     #expect(Self.arguments("-device").options.isEmpty)
+  }
+}
+
+@Suite struct PhysicalDeviceTests {
+  @Test(arguments: [("7:1f", 7, 31), ("fd:0", 253, 0), ("07:1F", 7, 31), ("ffffffff:0", ~0, 0)])
+  func `major and minor`(text: String, major: UInt32, minor: UInt32) throws {
+    let found = try #require(AttachedDisk.majorMinor([UInt8](text.utf8)))
+    #expect(found == (major, minor))
+  }
+
+  // The first two were read as 7:1f until a fuzzer tried them.
+  @Test(arguments: ["+7:1f", ":7:1f:", "", ":", "7:", ":1f", "7", "7:1f:0", "100000000:0", "7:g"])
+  func `no device`(text: String) {
+    #expect(AttachedDisk.majorMinor([UInt8](text.utf8)) == nil)
   }
 }
