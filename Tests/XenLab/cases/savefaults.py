@@ -27,7 +27,7 @@ LIES: dict[str, tuple[str, str]] = {
     "flipped": (f"{WRITE}; head -c 1 /bin/busybox | dd of=$disk bs=1 seek=5000 conv=notrunc; sync; {COMMITTED}",
                 "record|chunk|hash"),
     "cut": (f"{WRITE}; dd if=/dev/zero of=$disk bs=4096 seek=2 count=20 conv=notrunc; sync; {COMMITTED}",
-            "incomplete|ends|commit"),
+            "corrupt|incomplete"),
     "failed": ("answer failed 11 0 unknown system", "agent's own system"),
 }
 AGENT = ("n=0; until xenstore-read data/stubsave >/dev/null 2>&1; do usleep 50000; n=$((n+1)); "
