@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dom0 import Outcome, Score, expect, good, nothing_left
@@ -34,16 +34,16 @@ AGENT = ("n=0; until xenstore-read data/stubsave >/dev/null 2>&1; do usleep 5000
          "[ $n -lt 200 ] || exit 1; done")
 
 
-def start_liar(guest: HVM, lie: str) -> None:
-    """In the agent's place."""
+@contextmanager
+def lying(guest: HVM, lie: str) -> Iterator[None]:
+    """In the agent's place, which goes on afterwards; then a good save."""
     guest.sh(f"liar '{lie}' >/tmp/liar.log 2>&1 &")
     guest.sh("n=0; until grep -q T.*stopped /proc/$(pidof stubsave-agent)/status; do usleep 50000; "
              "n=$((n+1)); [ $n -lt 200 ] || exit 1; done")
-
-
-def stop_liar(guest: HVM) -> None:
-    """The agent goes on."""
-    guest.sh("killall -9 liar; killall -CONT stubsave-agent")
+    try:
+        yield
+    finally:
+        guest.sh("killall -9 liar; killall -CONT stubsave-agent", must=False)
     saved(guest, "-c")
 
 
@@ -83,25 +83,22 @@ def agent_killed(guest: HVM) -> str:
     guest.sh("killall -9 stubsave-agent")
     outcome = refused(guest, "stubsave: .*(nobody answers|in time)", seconds=30)
     start_agent(guest)
-    # Now QEMU has a file of this agent's, which the lies need.
     saved(guest, "-c")
     return f"{outcome.seconds:.1f} s: {reason_in(outcome)}"
 
 
 def agent_stops(guest: HVM) -> str:
     """It stops when the state is to be written: libxl has stopped the guest, and waits."""
-    start_liar(guest, "answer accepted; sleep 1000")
-    outcome = refused(guest, "stubsave: .*in time", seconds=120)
-    stop_liar(guest)
+    with lying(guest, "answer accepted; sleep 1000"):
+        outcome = refused(guest, "stubsave: .*in time", seconds=120)
     return f"{outcome.seconds:.1f} s: {reason_in(outcome)}"
 
 
 def lie(guest: HVM, name: str) -> str:
     """Something else than a state is on the disk."""
     text, reason = LIES[name]
-    start_liar(guest, text)
-    outcome = refused(guest, f"stubsave: .*({reason})")
-    stop_liar(guest)
+    with lying(guest, text):
+        outcome = refused(guest, f"stubsave: .*({reason})")
     return reason_in(outcome)
 
 
@@ -147,8 +144,10 @@ def proxy_killed(guest: HVM) -> str:
 
 def quota(guest: HVM) -> str:
     """The stubdomain has used up its share of xenstore: its agent cannot answer, or can."""
-    guest.sh("i=0; while xenstore-write data/fill/$i x 2>/dev/null; do i=$((i+1)); "
-             "[ $i -lt 3000 ] || break; done; echo $i", seconds=180)
+    # Many at once, then the rest one by one.
+    guest.sh("i=0; for n in 50 1; do while [ $i -lt 3000 ]; do a=; j=0; while [ $j -lt $n ]; do "
+             "a=\"$a data/fill/$((i+j)) x\"; j=$((j+1)); done; xenstore-write $a 2>/dev/null || break; "
+             "i=$((i+n)); done; done; echo $i", seconds=180)
     outcome = guest.save("-c")
     guest.sh("xenstore-rm data/fill")
     goes_on(guest)
@@ -245,7 +244,7 @@ def destroyed(serials: Serials, when: str) -> str:
             run("xl", "destroy", stubdomain)
             outcome = guest.save()
         else:
-            start_liar(guest, "answer accepted; sleep 1000")
+            guest.sh("liar 'answer accepted; sleep 1000' >/tmp/liar.log 2>&1 &")
             with subprocess.Popen(["xl", "save", guest.name, str(guest.file)], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
                 offer = f"/local/domain/{stubdomain}/stubsave/offer"
@@ -282,6 +281,8 @@ def savefaults(score: Score, _is_full: bool) -> None:
     wanted = {name: body for name, body in guest_cases.items() if score.wants(name)}
     if wanted:
         with nothing_left(look=all_traces), counting("hvm", serials) as guest:
+            # So that QEMU has a file of the agent's, which lies need.
+            saved(guest, "-c")
             for name, body in wanted.items():
                 def whole(body: Callable[[HVM], str] = body) -> str:
                     look = without_domains if body is transfer_fails else all_traces
