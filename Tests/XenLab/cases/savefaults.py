@@ -172,7 +172,7 @@ def console_flooded(guest: HVM) -> str:
     return f"{size} bytes, its QEMU {'goes on' if pid.exists() else 'was ended'}; {len(state)}"
 
 
-CONSOLE_BYTES = 2 << 20
+CONSOLE_BYTES = 256 << 10
 
 
 # Migration.
