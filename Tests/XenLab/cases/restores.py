@@ -11,7 +11,7 @@ from guests import LOCAL, node, run
 from hvm import BANNER, HVM, all_traces, good_xl, xl
 from savefile import emulator_states, qemus, with_state
 from saves import counting, restored, saved
-from serials import Serials
+from serials import Serials, all_serials
 
 LIBXL_SECONDS = 30  # that libxl gives a stubdomain to start
 STATES = Path("/var/lib/xen")
@@ -180,7 +180,7 @@ def shown(serials: Serials) -> str:
 
 def restores(score: Score, _is_full: bool) -> None:
     """All of them."""
-    serials = Serials()
+    serials = all_serials()
     good("hooks", "install", "xl")
     saved_and_bad(score, serials)
     for name, body in (("elsewhere", elsewhere), ("image without agent", without_agent),

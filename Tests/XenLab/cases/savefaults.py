@@ -14,7 +14,7 @@ from dom0 import Outcome, Score, expect, good, nothing_left
 from guests import LOCAL, node, run
 from hvm import HVM, all_traces, xl
 from saves import counting, restored, saved
-from serials import Serials
+from serials import Serials, all_serials
 
 # A good save disk; lies for stubdomain/liar.
 WRITE = "(echo -n QEVM; head -c 90000 /bin/busybox) | stubsave-agent write $disk"
@@ -264,7 +264,7 @@ def destroyed(serials: Serials, when: str) -> str:
 
 def savefaults(score: Score, _is_full: bool) -> None:
     """All of them."""
-    serials = Serials()
+    serials = all_serials()
     good("hooks", "install", "xl", "--max-console", str(CONSOLE_BYTES), "--timeout", "15")
     guest_cases: dict[str, Callable[[HVM], str]] = {
         "agent killed": agent_killed,
