@@ -49,7 +49,7 @@ private func receive(_ line: [UInt8], through relay: inout QMPRelay, _ sent: [[U
     require(!seen.contains("event") && !seen.contains("QMP"), "two kinds at once")
     require(names.count == (command.id == nil ? 1 : 2), "more than kind and id")
     if let id = command.id {
-      let end = [UInt8](#","id":"#.utf8) + id + [UInt8(ascii: "}"), 0x0A]
+      let end = [UInt8](#","id":"#.utf8) + id + [UInt8(ascii: "}"), 0x0D, 0x0A]
       require(names[1] == "id" && text.suffix(end.count).elementsEqual(end), "another id")
     }
     require(sent.contains(command.id), "an answer to nobody")
@@ -59,8 +59,10 @@ private func receive(_ line: [UInt8], through relay: inout QMPRelay, _ sent: [[U
 /// The names of a line that has been spelled here, as libyajl sees them. It is one line, and spelled
 /// anew it is the same.
 private func members(of line: [UInt8]) -> [String] {
-  require(line.last == 0x0A && !line.dropLast().contains(0x0A), "not one line")
-  let text = [UInt8](line.dropLast())
+  require(
+    line.suffix(2) == [0x0D, 0x0A] && !line.dropLast(2).contains { $0 == 0x0A || $0 == 0x0D },
+    "not one line")
+  let text = [UInt8](line.dropLast(2))
   guard let theirs = YajlReading.read(text) else { finding("libyajl refuses our spelling") }
   require(theirs.text == text, "libyajl sees something else in our spelling")
   guard let document = try? JSONDocument(parsing: text), !document.hasNUL else {

@@ -1,6 +1,7 @@
 import SaveDisk
 import SystemIO
 import TestSupport
+import Transfer
 
 @testable import QEMUState
 
@@ -8,9 +9,9 @@ import TestSupport
 @c(stubsave_fuzz_trailer)
 public func fuzzTrailer(_ bytes: UnsafePointer<UInt8>?, _ count: Int) {
   let input = unsafe Input(bytes, count)
-  switch StateFile.check(
-    Scratch.file(input.span), bytes: UInt64(count), limits: ReaderLimits(maxStateBytes: 65_536))
-  {
+  var options = ReadOptions()
+  options.limits = ReaderLimits(maxStateBytes: 65_536)
+  switch StateFile.check(Scratch.file(input.span), bytes: UInt64(count), options: options) {
   case .good(let facts):
     require(
       facts.stateBytes + facts.metadataBytes + UInt64(StateFooter.byteCount) == UInt64(count),

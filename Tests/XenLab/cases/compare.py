@@ -147,6 +147,7 @@ def large(stub: Stub, is_full: bool) -> list[str]:
     allocate("--size", "20MiB")
     start = time.monotonic()
     name = good("attach", stub.name, DISK).output.decode().strip()
+    stub.wait_for_disk(name)
     written = seconds(lambda: stub.sh(f"stubsave-agent write /dev/{name} < /tmp/large"))
     STATE.unlink(missing_ok=True)
     good("read", DISK, "-o", str(STATE))

@@ -49,6 +49,10 @@ class Stub(Guest):
         self.sh("n=0; until xenstore-read data/stubsave >/dev/null 2>&1; do "
                 "sleep 0.1; n=$((n+1)); [ $n -lt 300 ] || { cat /tmp/agent.log; exit 1; }; done")
 
+    def wait_for_disk(self, name: str) -> None:
+        """dom0's side has connected before the device is there (blkfront)."""
+        self.sh(f"n=0; until [ -b /dev/{name} ]; do sleep 0.05; n=$((n+1)); [ $n -lt 400 ] || exit 1; done")
+
     def start_inside(self, what: str) -> None:
         """Something of inside.py, beside the shell; what it prints is in /tmp/inside.log."""
         self.start("rm -f /tmp/inside.log; "

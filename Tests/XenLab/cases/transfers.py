@@ -123,6 +123,7 @@ def written(stub: Stub, size: int, disk: str) -> str:
     name = attached.output.decode().strip()
     listed = good("list").output.decode()
     expect(name in listed, listed)
+    stub.wait_for_disk(name)
     stub.sh(f"sh /tmp/input | stubsave-agent write /dev/{name}", timeout=600)
     # So that a page cache that is asked later has what was there before, or not.
     Path("/tmp/out").unlink(missing_ok=True)
