@@ -7,8 +7,9 @@ import Xenstore
 
 /// From libxl to QEMU.
 extension QMPProxy {
-  /// For disk and agent, before libxl may go on: its own limit is 10 s.
-  private static let readyMilliseconds: UInt64 = 4_000
+  /// For disk and agent, before libxl may go on: its own limit is 10 s, and a disk that did not come
+  /// to be has to be taken back. Takes a fraction of a second; a starved stubdomain took more than 4.
+  private static let readyMilliseconds: UInt64 = 7_000
   /// A disk that has been attached for a save is taken back after so much silence: libxl has been
   /// killed. A save that comes all the same attaches another one.
   private static let silenceMilliseconds: UInt64 = 15 * 60_000

@@ -21,7 +21,7 @@ from proxysteps import Step
 from stubdomain import ANSWER, xenstored
 from wire import Saving
 
-READY_SECONDS = 5  # for disk and agent
+READY_SECONDS = 7  # for disk and agent
 LIBXL_SECONDS = 10  # for which libxl waits for a reply
 SLACK_SECONDS = 2.5
 ENOUGH = b"QEVM\0\0\0\3"  # of a state that nobody can check

@@ -15,7 +15,7 @@ from guests import run
 
 PROGRAM = "/run/lab/stubsave"
 RUNTIME = Path("/run/stubsave")
-SECOND_TRIES = 2  # in a whole run, each of them said
+SECOND_TRIES = 4  # in a whole run, each of them said
 SHOWN_BYTES = 200  # of what a command has printed
 SETTLE_SECONDS = 5  # for dom0's kernel to let go of what nobody uses any more
 
