@@ -60,7 +60,7 @@ def goes_on(guest: HVM) -> str:
     return guest.check_counting()
 
 
-def refused(guest: HVM, reason: str, *, seconds: float = 60) -> Outcome:
+def refused(guest: HVM, reason: str, *, seconds: float = 120) -> Outcome:
     """A save that fails, and says why; the guest goes on."""
     outcome = guest.save()
     expect(outcome.code != 0, f"a save without a state: {outcome}")
@@ -81,7 +81,7 @@ def reason_in(outcome: Outcome) -> str:
 def agent_killed(guest: HVM) -> str:
     """It is no more, and the stubdomain says that it is."""
     guest.sh("killall -9 stubsave-agent")
-    outcome = refused(guest, "stubsave: .*(nobody answers|in time)", seconds=30)
+    outcome = refused(guest, "stubsave: .*(nobody answers|in time)")
     start_agent(guest)
     saved(guest, "-c")
     return f"{outcome.seconds:.1f} s: {reason_in(outcome)}"
@@ -90,7 +90,7 @@ def agent_killed(guest: HVM) -> str:
 def agent_stops(guest: HVM) -> str:
     """It stops when the state is to be written: libxl has stopped the guest, and waits."""
     with lying(guest, "answer accepted; sleep 1000"):
-        outcome = refused(guest, "stubsave: .*in time", seconds=120)
+        outcome = refused(guest, "stubsave: .*in time", seconds=240)
     return f"{outcome.seconds:.1f} s: {reason_in(outcome)}"
 
 
@@ -114,7 +114,7 @@ def held_open(guest: HVM) -> str:
 def proxied_program_killed(guest: HVM) -> str:
     """libxl's own proxy, behind ours."""
     run("pkill", "-9", "-f", f"^/usr/lib/xen.*distrib .* {guest.stubdomain} ")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while "started again" not in guest.proxy_log():
         expect(time.monotonic() < deadline, "it is not started again")
         time.sleep(0.1)
@@ -134,7 +134,7 @@ def proxy_killed(guest: HVM) -> str:
         again = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
                                  start_new_session=True)
     run("xenstore-write", f"/local/domain/{guest.stubdomain}/image/qmp-proxy-pid", str(again.pid))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not Path(f"/run/xen/qmp-libxl-{guest.domid}.stubsave").exists():
         expect(time.monotonic() < deadline, "it does not start")
         time.sleep(0.1)
@@ -194,7 +194,7 @@ def cancelled(guest: HVM) -> str:
     with subprocess.Popen(["xl", "migrate", "-s", "", guest.name, f"python3 {staller}"],
                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while '/state = "4"' not in run("xenstore-ls", "-f", f"/local/domain/0/backend/vbd/{guest.stubdomain}"
                                         ).replace("/51712/state", ""):
             expect(time.monotonic() < deadline, "no disk is attached")
@@ -248,7 +248,7 @@ def destroyed(serials: Serials, when: str) -> str:
             with subprocess.Popen(["xl", "save", guest.name, str(guest.file)], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
                 offer = f"/local/domain/{stubdomain}/stubsave/offer"
-                deadline = time.monotonic() + 60
+                deadline = time.monotonic() + 120
                 while " save " not in (node(offer) or "") and process.poll() is None:
                     expect(time.monotonic() < deadline, "no offer")
                     time.sleep(0.05)
