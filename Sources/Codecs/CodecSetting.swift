@@ -2,12 +2,15 @@ import SaveDisk
 
 /// What the writer is told to use for chunks that are not all zeros
 /// (formats/save-disk.md, section 9).
-public enum CodecSetting: Sendable, BitwiseCopyable {
+public enum CodecSetting: Sendable {
   case none
   case lz4
   case zlib
-  /// LZ4, or none where that saves less than an eighth.
+  /// LZ4, or none where that saves less than an eighth; of a long stream less is tried where the
+  /// disk would wait for it.
   case auto
+  /// One that the program brings along.
+  case added(AddedCodec)
 
   /// What suits, of the codecs that a header admits.
   public init(allowed: CodecSet) {
@@ -25,6 +28,7 @@ public enum CodecSetting: Sendable, BitwiseCopyable {
     case .lz4: CodecSet(.none, .zeros, .lz4)
     case .zlib: CodecSet(.none, .zeros, .zlib)
     case .none: .always
+    case .added(let added): CodecSet.always.union(CodecSet(added.codec))
     }
   }
 
@@ -34,7 +38,14 @@ public enum CodecSetting: Sendable, BitwiseCopyable {
     case .none: nil
     case .lz4, .auto: .lz4
     case .zlib: .zlib
+    case .added(let added): added.codec
     }
+  }
+
+  /// Whether a chunk that compresses may be stored as it is.
+  var adapts: Bool {
+    if case .auto = self { return true }
+    return false
   }
 
   /// Most stored bytes at which the candidate is worth its decoding.
@@ -44,7 +55,7 @@ public enum CodecSetting: Sendable, BitwiseCopyable {
   func maxStoredBytes(rawBytes: Int) -> Int {
     switch self {
     case .none: 0
-    case .lz4, .zlib: rawBytes - 1
+    case .lz4, .zlib, .added: rawBytes - 1
     case .auto: min(rawBytes - rawBytes / 8, rawBytes - 1)
     }
   }

@@ -7,20 +7,20 @@
 public struct LogEncoder: ~Copyable {
   public let header: DiskHeader
   private let headerHash: Bytes16
-  private var checker: LogChecker
-  private var rawDigest = DigestStream()
-  private var isBroken = false
-  private var isEnded = false
+  var checker: LogChecker
+  var rawDigest = DigestStream()
+  var isBroken = false
+  var isEnded = false
 
-  private var streamCount: UInt32 = 0
-  private var openStream: OpenStream?
-  private var recordCount: UInt64 = 0
-  private var rawBytes: UInt64 = 0
-  private var storedBytes: UInt64 = 0
+  var streamCount: UInt32 = 0
+  var openStream: OpenStream?
+  var recordCount: UInt64 = 0
+  var rawBytes: UInt64 = 0
+  var storedBytes: UInt64 = 0
   /// Where the next record goes, from the start of the disk.
-  public private(set) var position = UInt64(Layout.blockBytes)
+  public internal(set) var position = UInt64(Layout.blockBytes)
 
-  private struct OpenStream {
+  struct OpenStream {
     var rawBytes: UInt64 = 0
     var chunkCount: UInt64 = 0
   }
@@ -80,13 +80,18 @@ public struct LogEncoder: ~Copyable {
     record.rawBytes = UInt32(raw.byteCount)
     record.codec = codec
     let length = try seal(&record, in: &out)
+    count(raw, storedBytes: storedBytes, &stream)
+    return length
+  }
+
+  /// A chunk that has been accepted.
+  mutating func count(_ raw: RawSpan, storedBytes: Int, _ stream: inout OpenStream) {
     rawDigest.update(raw)
-    rawBytes = sum
+    rawBytes += UInt64(raw.byteCount)
     self.storedBytes += UInt64(storedBytes)
     stream.rawBytes += UInt64(raw.byteCount)
     stream.chunkCount += 1
     openStream = stream
-    return length
   }
 
   /// An optional record of a type that this version gives no meaning; its body already lies at
@@ -181,7 +186,7 @@ public struct LogEncoder: ~Copyable {
     guard condition else { throw fail(.outOfOrder) }
   }
 
-  private mutating func fail(_ error: EncodingError) -> EncodingError {
+  mutating func fail(_ error: EncodingError) -> EncodingError {
     if isBroken { return .broken }
     isBroken = true
     return error

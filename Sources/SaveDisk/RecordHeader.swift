@@ -54,6 +54,18 @@ public struct RecordHeader: Equatable, Sendable, BitwiseCopyable {
   /// Bytes of the whole record on the disk.
   public var recordBytes: Int { Layout.recordBytes(storedBytes: Int(storedBytes)) }
 
+  /// Whether a record's hash is right. Needs nothing but the record: any thread can find that out.
+  ///
+  /// - Parameter bytes: the whole record; false of one that is not whole.
+  public static func hashFits(_ bytes: RawSpan, seed: UInt64) -> Bool {
+    guard bytes.byteCount >= Layout.recordHeaderBytes else { return false }
+    var cursor = ByteCursor(bytes)
+    let record = RecordHeader(parsing: &cursor)
+    let bodyEnd = Layout.Record.body + Int(record.storedBytes)
+    guard bodyEnd <= bytes.byteCount else { return false }
+    return Hash.record(bytes.extracting(Layout.Record.hashed..<bodyEnd), seed: seed) == record.hash
+  }
+
   /// Puts all but the hash at the start of `record`, whose body is in place, pads it, and then
   /// makes the hash.
   mutating func encode(into record: inout MutableRawSpan, seed: UInt64) {

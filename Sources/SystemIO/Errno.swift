@@ -18,6 +18,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case lock, lease, fsopen, fsconfig, fsmount, socket, connect, send, poll, signalMask, signalfd
   case seek, inotify, dup, exec, receive
   case socketpair, pipe, spawn, pidfd, wait, kill, readlink, mkdir, listen, accept, limit, fchmod
+  case thread
 
   public var name: StaticString {
     switch self {
@@ -58,6 +59,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .pipe: "pipe2"
     case .spawn: "posix_spawn"
     case .pidfd: "pidfd_open"
+    case .thread: "clone"
     case .wait: "waitpid"
     case .kill: "kill"
     case .readlink: "readlink"

@@ -12,6 +12,9 @@ public struct WriteOptions: Sendable {
   public var maxStateBytes = ReaderLimits.defaultStateBytes
   /// Make a new header, and replace what is there.
   public var isForced = false
+  /// Threads beside this one for a long stream.
+  public var workers = Threads.processors
+  public var progress: Progress?
 
   public init() {}
 }
@@ -45,7 +48,8 @@ extension DiskCommands {
         var writer = DiskWriter(
           header: try newHeader(path, options, capacityBytes: capacity),
           store: FileStore(FileDescriptor(borrowing: device.descriptor.number)),
-          setting: options.setting, writesHeader: true, maxStateBytes: options.maxStateBytes)
+          setting: options.setting, writesHeader: true, maxStateBytes: options.maxStateBytes,
+          workers: options.workers, progress: options.progress)
         return try fill(&writer, path, from: source, maxStateBytes: options.maxStateBytes)
       }
       return try writeIntoAllocated(
@@ -102,7 +106,8 @@ extension DiskCommands {
     case .empty(let header):
       var writer = DiskWriter(
         header: header, store: FileStore(FileDescriptor(borrowing: disk.number)),
-        setting: options.setting, writesHeader: false, maxStateBytes: options.maxStateBytes)
+        setting: options.setting, writesHeader: false, maxStateBytes: options.maxStateBytes,
+        workers: options.workers, progress: options.progress)
       let stated = header.header.maxRawBytes
       let isMine = stated == 0 || options.maxStateBytes < stated
       return try fill(
@@ -137,7 +142,8 @@ extension DiskCommands {
     var file = try attempt(path) { () throws(SystemError) in try NewFile(for: path) }
     var writer = DiskWriter(
       header: header, store: FileStore(FileDescriptor(borrowing: file.descriptor.number)),
-      setting: options.setting, writesHeader: true, maxStateBytes: options.maxStateBytes)
+      setting: options.setting, writesHeader: true, maxStateBytes: options.maxStateBytes,
+      workers: options.workers, progress: options.progress)
     let written = try fill(
       &writer, path, from: source, maxStateBytes: options.maxStateBytes)
     try attempt(path) { () throws(SystemError) in
@@ -154,7 +160,8 @@ extension DiskCommands {
     var writer = DiskWriter(
       header: try newHeader(path, options),
       store: FileStore(FileDescriptor(borrowing: disk.number)), setting: options.setting,
-      writesHeader: true, maxStateBytes: options.maxStateBytes)
+      writesHeader: true, maxStateBytes: options.maxStateBytes,
+      workers: options.workers, progress: options.progress)
     do throws(ToolError) {
       return try fill(&writer, path, from: source, maxStateBytes: options.maxStateBytes)
     } catch {

@@ -51,7 +51,7 @@ extension DiskWriter where Store: ~Copyable {
   }
 
   /// Goes on counting if there is no more room; every other error is final.
-  private mutating func note(
+  mutating func note(
     _ error: EncodingError, recordBytes: Int
   ) throws(WriteError) {
     switch error {
@@ -80,12 +80,11 @@ extension DiskWriter where Store: ~Copyable {
   }
 
   static func code(
-    _ raw: borrowing AlignedBuffer, _ rawBytes: Int, setting: CodecSetting, allowed: CodecSet,
-    into out: inout AlignedBuffer, at start: Int
+    _ raw: borrowing AlignedBuffer, _ rawBytes: Int, _ coder: borrowing ChunkCoder,
+    allowed: CodecSet, into out: inout AlignedBuffer, at start: Int
   ) -> ChunkCodec.Coded {
     var target = out.mutableBytes(start..<out.byteCount)
-    return ChunkCodec.encode(
-      raw.bytes(0..<rawBytes), setting: setting, allowed: allowed, into: &target, at: 0)
+    return coder.encode(raw.bytes(0..<rawBytes), allowed: allowed, into: &target, at: 0)
   }
 
   /// Writes what waits, in whole blocks, unless any record still fits behind it.

@@ -12,8 +12,12 @@ public struct DiskWriter<Store: DiskStore & ~Copyable>: ~Copyable {
   public internal(set) var store: Store
   var encoder: LogEncoder
   let setting: CodecSetting
+  let coder: ChunkCoder
+  /// Threads beside this one that a long stream gets; 0 leaves it with one.
+  let workers: Int
+  let progress: Progress?
   /// Most raw bytes of all streams together.
-  private let maxRawBytes: UInt64
+  let maxRawBytes: UInt64
   /// Raw bytes that do not fill a chunk yet.
   var raw: AlignedBuffer
   var rawCount = 0
@@ -35,12 +39,17 @@ public struct DiskWriter<Store: DiskStore & ~Copyable>: ~Copyable {
   ///     empty.
   ///   - writesHeader: the disk is made in one go, header and all, as an archive is.
   ///   - maxStateBytes: a limit on the raw bytes beside the header's.
+  ///   - workers: threads beside this one that a stream gets once it turns out to be long.
+  ///   - progress: is told of the raw bytes that have been taken.
   public init(
     header: DiskHeader.Parsed, store: consuming Store, setting: CodecSetting, writesHeader: Bool,
-    maxStateBytes: UInt64 = .max
+    maxStateBytes: UInt64 = .max, workers: Int = 0, progress: Progress? = nil
   ) {
     self.store = store
     self.setting = setting
+    self.workers = workers
+    self.progress = progress
+    coder = ChunkCoder(setting)
     let stated = header.header.maxRawBytes
     maxRawBytes = min(stated == 0 ? .max : stated, maxStateBytes)
     encoder = LogEncoder(header: header)
@@ -90,7 +99,13 @@ public struct DiskWriter<Store: DiskStore & ~Copyable>: ~Copyable {
       }
       if count == 0 { return }
       rawCount += count
-      if rawCount == raw.byteCount { try writeChunk() }
+      if rawCount == raw.byteCount {
+        try writeChunk()
+        progress?.advance(by: raw.byteCount)
+        #if !hasFeature(Embedded)
+          if isLong, try writeInParallel(from: source) { return }
+        #endif
+      }
     }
   }
 
@@ -152,7 +167,7 @@ public struct DiskWriter<Store: DiskStore & ~Copyable>: ~Copyable {
     }
     try makeRoom()
     let coded = Self.code(
-      raw, count, setting: setting, allowed: encoder.header.allowedCodecs, into: &out,
+      raw, count, coder, allowed: encoder.header.allowedCodecs, into: &out,
       at: outCount + Layout.Record.body)
     rawBytes += UInt64(count)
     storedBytes += UInt64(coded.storedBytes)

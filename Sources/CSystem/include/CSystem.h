@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +105,14 @@ int stubsave_kill_group(int pid, int signal);
 // Tells of files that come, go or change in a directory (inotify(7)).
 int stubsave_inotify(void);
 int stubsave_inotify_watch(int fd, const char *path);
+
+// A thread that no signal is delivered to, with a small stack; it shares the faults of the thread
+// that starts it. 0 or an error number.
+int stubsave_thread_start(pthread_t *thread, void *(*body)(void *), void *argument);
+// How many threads can run at once (sched_getaffinity).
+int stubsave_processors(void);
+// Begins to write a range of a file back, without waiting for the end (sync_file_range(2)).
+int stubsave_begin_writeback(int fd, unsigned long long offset, unsigned long long bytes);
 
 // Counted faults of this thread, for tests; see Faults.swift. `call` is a SystemCall's number, -1
 // for any. fault() counts a call and gives the errno with which it has to fail, or 0.
