@@ -5,8 +5,9 @@ SWIFT ?= swift
 PYTHON ?= /usr/bin/python3
 
 # What the build needs, and what only the tests need.
-BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev libxen-dev
-TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 qemu-system-xen \
+BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libzstd-dev libdeflate-dev \
+	libblkid-dev libxen-dev
+TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-zstandard python3-yaml qemu-system-x86 qemu-system-xen \
 	strace e2fsprogs lz4 lvm2 fdisk mount xen-utils-4.17 \
 	mmdebstrap cpio busybox-static kmod xz-utils
 PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)

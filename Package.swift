@@ -52,6 +52,12 @@ let package = Package(
     .executableTarget(name: "stubsave-agent", dependencies: ["Agent"]),
 
     // dom0 only.
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(
+      name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
+    .target(
+      name: "ZstdCodec", dependencies: ["Codecs", "SaveDisk", "CZstd", "CDeflate"],
+      swiftSettings: strict),
     .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
     .systemLibrary(name: "CXenCall", pkgConfig: "xencall", providers: [.apt(["libxen-dev"])]),
     .target(
@@ -69,7 +75,7 @@ let package = Package(
       name: "Toolstack",
       dependencies: [
         "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState", "BlockProbe",
-        "SaveDisk", "Codecs", "SystemIO",
+        "ZstdCodec", "SaveDisk", "Codecs", "SystemIO",
       ],
       swiftSettings: strict),
     .target(name: "CProgram"),
@@ -99,11 +105,11 @@ let package = Package(
       name: "SaveDiskTests", dependencies: ["SaveDisk", "Codecs", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "CodecsTests", dependencies: ["Codecs", "SaveDisk", "TestSupport"],
+      name: "CodecsTests", dependencies: ["Codecs", "ZstdCodec", "SaveDisk", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "TransferTests",
-      dependencies: ["Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
+      dependencies: ["Transfer", "ZstdCodec", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "SystemIOTests", dependencies: ["SystemIO", "SaveDisk", "TestSupport"],

@@ -43,7 +43,7 @@ public enum CodecSetting: Sendable {
   }
 
   /// Whether a chunk that compresses may be stored as it is.
-  var adapts: Bool {
+  public var adapts: Bool {
     if case .auto = self { return true }
     return false
   }

@@ -195,7 +195,7 @@ extension LogChecker {
 
 extension RecordHeader {
   /// D4: section 6's rule on a chunk's stored length.
-  fileprivate var hasPossibleStoredBytes: Bool {
+  public var hasPossibleStoredBytes: Bool {
     switch codec {
     case .none: storedBytes == rawBytes
     case .zeros: storedBytes == 0

@@ -12,7 +12,7 @@ extension DiskCommands {
   ///   - isForced: an existing file is replaced.
   public static func read(
     _ path: SystemPath, stream: StreamName, output: SystemPath, spoolDirectory: SystemPath,
-    options: ReadOptions, isForced: Bool
+    options: ReadOptions, isForced: Bool, progress: Progress? = nil
   ) throws(ToolError) -> DoorVerdict {
     let input = try openInput(path)
     if !output.isStandardStream, try existing(output) == .regular,
@@ -25,12 +25,14 @@ extension DiskCommands {
     if target.isNewFile {
       let file = try target.descriptor()
       let verdict = Door.open(
-        input, task: .extract(stream), options: options, output: DoorOutput(file))
+        input, task: .extract(stream), options: options, output: DoorOutput(file),
+        resources: .dom0(progress: progress))
       try requireGood(verdict, path, output: output)
       try target.publish()
       return verdict
     }
-    let extracted = try Spool.extract(stream, from: input, path, options, in: spoolDirectory)
+    let extracted = try Spool.extract(
+      stream, from: input, path, options, in: spoolDirectory, progress: progress)
     let descriptor = try target.descriptor()
     try attempt(output) { () throws(SystemError) in
       try extracted.file().copy(bytes: extracted.bytes, to: descriptor)

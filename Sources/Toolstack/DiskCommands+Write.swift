@@ -174,7 +174,9 @@ extension DiskCommands {
     _ path: SystemPath, _ options: WriteOptions, capacityBytes: UInt64 = 0
   ) throws(ToolError) -> DiskHeader.Parsed {
     try attempt(path) { () throws(SystemError) in
-      DiskHeader.Parsed(new: try options.header.header(capacityBytes: capacityBytes))
+      var header = options.header
+      header.allowedCodecs = header.allowedCodecs.union(options.setting.admitted)
+      return DiskHeader.Parsed(new: try header.header(capacityBytes: capacityBytes))
     }
   }
 

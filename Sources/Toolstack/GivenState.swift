@@ -61,7 +61,8 @@ struct GivenState: ~Copyable {
   private static func fromArchive(
     _ copy: borrowing FileDescriptor, _ options: RestoreOptions, _ limits: ReaderLimits
   ) throws(ToolError) -> GivenState {
-    var reading = ReadOptions()
+    // An archive at rest, not what a stubdomain has written.
+    var reading = ReadOptions.dom0
     reading.limits = limits
     let directory = options.transfer.spoolDirectory
     let state = try Spool.extract(.qemu, from: copy, options.input, reading, in: directory)

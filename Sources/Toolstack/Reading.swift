@@ -23,10 +23,14 @@ public struct Judgement: Sendable {
 
 extension DiskCommands {
   /// `verify` of one path: never fails, the judgement says what was found.
-  public static func verify(_ path: SystemPath, options: ReadOptions) -> Judgement {
+  public static func verify(
+    _ path: SystemPath, options: ReadOptions, progress: Progress? = nil
+  ) -> Judgement {
     do throws(ToolError) {
       let input = try openInput(path)
-      let verdict = Door.open(input, task: .verify, options: options, output: .nowhere)
+      let verdict = Door.open(
+        input, task: .verify, options: options, output: .nowhere,
+        resources: .dom0(progress: progress))
       return Judgement(path: path, verdict: verdict)
     } catch {
       return Judgement(path: path, status: error.status, verdict: nil, reason: error.reason)
@@ -41,7 +45,8 @@ extension DiskCommands {
     let memory = try attempt(path) { () throws(SystemError) in try FileDescriptor.inMemory() }
     let number = memory.number
     let output = DoorOutput(memory)
-    let verdict = Door.open(input, task: .list, options: options, output: output)
+    let verdict = Door.open(
+      input, task: .list, options: options, output: output, resources: .dom0())
     // The output's descriptor is open as long as `output` is.
     let entries = try attempt(path) { () throws(SystemError) in
       try recordEntries(FileDescriptor(borrowing: number), bytes: verdict.outputBytes)

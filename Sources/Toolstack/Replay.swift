@@ -69,7 +69,7 @@ public struct Replay: Sendable {
   }
 
   private func options(_ fixture: Manifest.Fixture) -> ReadOptions? {
-    var options = ReadOptions()
+    var options = ReadOptions.dom0
     if let bytes = fixture.limits?.maxStateBytes {
       options.limits = ReaderLimits(maxStateBytes: bytes)
     }
@@ -128,7 +128,7 @@ public struct Replay: Sendable {
       var sink = RewriteSink(
         header: header, setting: setting, output: FileDescriptor(borrowing: output.number))
       // Not through the door: a fixture is the project's own.
-      var walk = try DiskWalk(input, options: options)
+      var walk = try DiskWalk(input, options: options, resources: .dom0())
       try walk.run(&sink)
       let original = try input.wholeFile(maxBytes: Replay.maxFileBytes)
       let again = try output.wholeFile(maxBytes: Replay.maxFileBytes)

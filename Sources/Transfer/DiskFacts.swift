@@ -23,6 +23,13 @@ public struct DiskFacts: Sendable, BitwiseCopyable {
 
   public init() {}
 
+  /// After a record that has been accepted.
+  mutating func count(_ checker: borrowing LogChecker) {
+    recordCount = checker.recordCount
+    rawBytes = checker.rawBytes
+    storedBytes = checker.storedBytes
+  }
+
   mutating func add(_ summary: StreamSummary) {
     summaries[finishedStreams] = summary
     finishedStreams += 1

@@ -14,16 +14,20 @@ public enum WalkError: Error, Equatable, Sendable, BitwiseCopyable {
 /// One pass over a save disk: fetch, check, decode, hand to the sink, in this order for each
 /// record.
 public struct DiskWalk: ~Copyable {
-  private let options: ReadOptions
-  private var input: DiskInput
+  let options: ReadOptions
+  let resources: DoorResources
+  var input: DiskInput
+  private var decoder: ChunkDecoder?
   private var raw: AlignedBuffer?
   /// What has been learnt so far; also valid after an error.
-  public private(set) var facts = DiskFacts()
+  public internal(set) var facts = DiskFacts()
 
   public init(
-    _ input: borrowing FileDescriptor, options: ReadOptions
+    _ input: borrowing FileDescriptor, options: ReadOptions,
+    resources: DoorResources = DoorResources()
   ) throws(WalkError) {
     self.options = options
+    self.resources = resources
     do throws(SystemError) { self.input = try DiskInput(input) } catch { throw .input(error) }
     facts.inputBytes = self.input.totalBytes
   }
@@ -34,14 +38,19 @@ public struct DiskWalk: ~Copyable {
     var checker = LogChecker(
       header: header, limits: options.limits, acceptedCodecs: acceptedCodecs,
       isDecoding: options.isDecoding)
-    while try !step(&checker, &sink) {}
+    while try !step(&checker, &sink) {
+      #if !hasFeature(Embedded)
+        if isLong(checker), try runInParallel(&checker, &sink) { break }
+      #endif
+    }
     try finish(&checker)
   }
 
   /// Nothing can be decoded that there is no decoder for; a walk that does not decode may pass it.
-  private var acceptedCodecs: CodecSet {
+  var acceptedCodecs: CodecSet {
     options.isDecoding
-      ? options.acceptedCodecs.intersection(ChunkCodec.supported) : options.acceptedCodecs
+      ? options.acceptedCodecs.intersection(ChunkDecoder.supported(added: resources.added))
+      : options.acceptedCodecs
   }
 
   private mutating func readHeader() throws(WalkError) -> DiskHeader.Parsed {
@@ -81,27 +90,22 @@ public struct DiskWalk: ~Copyable {
     } catch {
       throw .disk(error)
     }
-    facts.recordCount = checker.recordCount
-    facts.rawBytes = checker.rawBytes
-    facts.storedBytes = checker.storedBytes
-    try handle(event, at: start, &checker, &sink)
-    input.consume(length)
-    if case .commit = event { return true }
-    return false
-  }
-
-  private mutating func handle<Sink: LogSink & ~Copyable>(
-    _ event: LogEvent, at offset: UInt64, _ checker: inout LogChecker, _ sink: inout Sink
-  ) throws(WalkError) {
+    facts.count(checker)
     switch event {
-    case .chunk(let record): try decode(record, at: offset, &checker, &sink)
+    case .chunk(let record): try decode(record, at: start, &checker, &sink)
     default:
+      var found = facts
+      defer { facts = found }
       do throws(SystemError) {
-        try handOn(event, at: offset, &sink)
+        try Self.handOn(event, input.bytes(count), at: start, &found, &sink)
       } catch {
         throw .output(error)
       }
     }
+    input.consume(length)
+    resources.progress?.advance(by: length)
+    if case .commit = event { return true }
+    return false
   }
 
   private mutating func decode<Sink: LogSink & ~Copyable>(
@@ -111,44 +115,47 @@ public struct DiskWalk: ~Copyable {
     let body = Layout.Record.body..<(Layout.Record.body + Int(record.storedBytes))
     let rawBytes = Int(record.rawBytes)
     if !options.isDecoding {
-      try give(placed, input.bytes(0), &sink)
+      try Self.give(placed, input.bytes(0), &sink)
       return
     }
     if record.codec == .none {  // As it lies there; checked against rawBytes already (D4).
       checker.decoded(input.bytes(body.upperBound).extracting(body))
-      try give(placed, input.bytes(body.upperBound).extracting(body), &sink)
+      try Self.give(placed, input.bytes(body.upperBound).extracting(body), &sink)
       return
     }
     var buffer = raw.take() ?? AlignedBuffer(byteCount: Int(checker.header.chunkBytes))
+    var decoder = decoder.take() ?? ChunkDecoder(added: resources.added)
     var target = buffer.mutableBytes(0..<rawBytes)
     guard
-      ChunkCodec.decode(
+      decoder.decode(
         input.bytes(body.upperBound).extracting(body), codec: record.codec, into: &target,
         rawBytes: rawBytes)
     else { throw .disk(checker.decodingFailed(record)) }
+    self.decoder = consume decoder
     checker.decoded(buffer.bytes(0..<rawBytes))
-    try give(placed, buffer.bytes(0..<rawBytes), &sink)
+    try Self.give(placed, buffer.bytes(0..<rawBytes), &sink)
     raw = consume buffer
   }
 
-  private func give<Sink: LogSink & ~Copyable>(
+  static func give<Sink: LogSink & ~Copyable>(
     _ record: PlacedRecord, _ raw: RawSpan, _ sink: inout Sink
   ) throws(WalkError) {
     do throws(SystemError) { try sink.chunk(record, raw: raw) } catch { throw .output(error) }
   }
 
   /// Everything but chunks.
-  private mutating func handOn<Sink: LogSink & ~Copyable>(
-    _ event: LogEvent, at offset: UInt64, _ sink: inout Sink
+  static func handOn<Sink: LogSink & ~Copyable>(
+    _ event: LogEvent, _ bytes: RawSpan, at offset: UInt64, _ facts: inout DiskFacts,
+    _ sink: inout Sink
   ) throws(SystemError) {
-    var cursor = ByteCursor(input.bytes(Layout.recordHeaderBytes))
+    var cursor = ByteCursor(bytes)
     let placed = PlacedRecord(offset: offset, header: RecordHeader(parsing: &cursor))
     switch event {
     case .chunk: return
     case .optional(let record):
       facts.optionalRecords += 1
       let body = Layout.Record.body..<(Layout.Record.body + Int(record.storedBytes))
-      try sink.optional(placed, body: input.bytes(body.upperBound).extracting(body))
+      try sink.optional(placed, body: bytes.extracting(body))
     case .streamBegin(_, let name):
       facts.startedStreams += 1
       try sink.streamBegan(placed, name: name)

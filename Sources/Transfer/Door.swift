@@ -1,3 +1,4 @@
+import Codecs
 import SaveDisk
 import SystemIO
 
@@ -31,6 +32,19 @@ public enum DoorFailure: Equatable, Sendable, BitwiseCopyable {
   case noSuchStream
 }
 
+/// What the process that opens the door has for it. None of it is part of the question, and none
+/// changes the answer, but that a codec can be decoded.
+public struct DoorResources: Sendable {
+  /// Decoders beside those of `ChunkCodec`.
+  public var added: [AddedCodec] = []
+  /// Threads that a long disk gets, this one among them; up to 1 leaves it with this one.
+  public var workers = 0
+  /// Is told of the bytes of the disk that have been gone through.
+  public var progress: Progress?
+
+  public init() {}
+}
+
 /// The one door: everything that looks into bytes from outside goes through here.
 ///
 /// Input descriptor in, output descriptor out, limits given, a fixed-size verdict back; so that
@@ -42,13 +56,13 @@ public enum Door {
   ///   - output: where the task's bytes go; not flushed.
   public static func open(
     _ input: borrowing FileDescriptor, task: DoorTask, options: ReadOptions,
-    output: borrowing DoorOutput
+    output: borrowing DoorOutput, resources: DoorResources = DoorResources()
   ) -> DoorVerdict {
     var facts = DiskFacts()
     var placed = OutputPosition()
     var failure: DoorFailure?
     do throws(WalkError) {
-      var walk = try DiskWalk(input, options: options)
+      var walk = try DiskWalk(input, options: options, resources: resources)
       do throws(WalkError) {
         switch task {
         case .verify:

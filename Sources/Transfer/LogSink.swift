@@ -4,7 +4,7 @@ import SystemIO
 /// Takes what a walk finds, record by record, each after all its checks.
 ///
 /// **Nothing of it may be handed on before the walk has ended well.**
-public protocol LogSink: ~Copyable {
+public protocol LogSink: ~Copyable, SendableMetatype {
   mutating func streamBegan(_ record: PlacedRecord, name: StreamName) throws(SystemError)
   /// - Parameter raw: the decoded bytes; empty if the walk does not decode.
   mutating func chunk(_ record: PlacedRecord, raw: RawSpan) throws(SystemError)

@@ -31,7 +31,7 @@ enum PlainForm {
     case .write(let disk): try WriteCommand.run(disk, WriteOptions(), json: false)
     case .read(let disk):
       try ReadCommand.run(
-        disk, stream: .qemu, output: nil, options: ReadOptions(), isForced: false, json: false)
+        disk, stream: .qemu, output: nil, options: .dom0, isForced: false, json: false)
     }
   }
 }

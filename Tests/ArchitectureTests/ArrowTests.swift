@@ -15,6 +15,7 @@ import Testing
   static let arrows: [String: Set<String>] = [
     "SaveDisk": ["CXXHash"],
     "Codecs": ["SaveDisk", "CLZ4", "CZlib"],
+    "ZstdCodec": ["Codecs", "SaveDisk", "CZstd", "CDeflate"],
     "SystemIO": ["CSystem"],
     "Transfer": ["SaveDisk", "Codecs", "SystemIO"],
     "Agent": [
@@ -29,7 +30,7 @@ import Testing
     "Xen": ["CXenCall", "Xenstore", "SaveDisk", "SystemIO"],
     "Toolstack": [
       "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState", "BlockProbe",
-      "SaveDisk", "Codecs", "SystemIO",
+      "ZstdCodec", "SaveDisk", "Codecs", "SystemIO",
     ],
     "stubsave": [
       "CProgram", "Toolstack", "Transfer", "Rendezvous", "Xen", "QEMUState", "SaveDisk", "Codecs",
@@ -99,7 +100,7 @@ import Testing
   @Test func `every target is in the table`() throws {
     let folders = try FileManager.default.contentsOfDirectory(atPath: Self.sources.path)
     let systemModules: Set = [
-      "CXXHash", "CLZ4", "CZlib", "CBlkid", "CXenCall", "CSystem", "CProgram",
+      "CXXHash", "CLZ4", "CZlib", "CZstd", "CDeflate", "CBlkid", "CXenCall", "CSystem", "CProgram",
     ]
     // What `make install` copies, and no module.
     let others: Set = ["udev"]

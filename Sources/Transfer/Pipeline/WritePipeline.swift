@@ -22,6 +22,8 @@ import SystemIO
     private let chunkBytes: Int
     private let progress: Progress?
     private let ring: OutputRing
+    /// Of `auto` alone: for the others it is settled.
+    private let worth: Worth?
 
     // Whose turn it is to read.
     private let reading = Semaphore(1)
@@ -56,6 +58,7 @@ import SystemIO
       maxRawBytes = unsafe writer.pointee.maxRawBytes
       ring = unsafe OutputRing(at: writer.pointee.outOffset)
       appending = Turns(holders: workers)
+      worth = unsafe writer.pointee.setting.adapts ? Worth(workers: workers) : nil
       // What waits already goes first. It is less than the ring holds.
       try? unsafe ring.append(writer.pointee.out.bytes(0..<writer.pointee.outCount))
     }
@@ -121,11 +124,17 @@ import SystemIO
       _ raw: borrowing AlignedBuffer, into record: inout AlignedBuffer,
       _ coder: borrowing ChunkCoder, index: Int
     ) -> Int {
-      let isHurried = ring.backlog < Self.patience
+      let isHurried = worth.map { ring.backlog < Self.patience || !$0.pays() } ?? false
+      let began = MonotonicClock.nanoseconds
       var out = record.mutableBytes(0..<record.byteCount)
       let coded = coder.encode(
         raw.bytes(0..<chunkBytes), allowed: allowed, isHurried: isHurried, into: &out,
         at: Layout.Record.body)
+      if !isHurried && coded.codec != .zeros {
+        worth?.coded(
+          chunkBytes, storedBytes: coded.storedBytes,
+          nanoseconds: MonotonicClock.nanoseconds - began)
+      }
       return sealer.seal(
         index: index, rawBytes: chunkBytes, codec: coded.codec, storedBytes: coded.storedBytes,
         in: &out)
@@ -148,8 +157,10 @@ import SystemIO
     func write() {
       let error = ring.drain { bytes, offset in
         do throws(SystemError) {
+          let began = MonotonicClock.nanoseconds
           try unsafe writer.pointee.store.write(bytes, at: offset)
           unsafe writer.pointee.store.beginFlush(bytes.byteCount, at: offset)
+          worth?.wrote(bytes.byteCount, nanoseconds: MonotonicClock.nanoseconds - began)
           return nil
         } catch {
           return error
