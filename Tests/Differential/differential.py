@@ -90,7 +90,7 @@ class Batch:
 
     @property
     def is_default(self) -> bool:
-        both = frozenset((reader.LZ4, reader.ZLIB))
+        both = reader.DEFAULT_CODECS
         return self.decode and (self.max_state, self.codecs) == (reader.DEFAULT_MAX_STATE, both)
 
     @property
@@ -122,7 +122,7 @@ def batches(seed: int, count: int, good: list[Base], damaged: list[Base]) -> Ite
     """All inputs; each has its own source of chance, so that it does not depend on the others."""
     for first in range(0, count, BATCH):
         rng = random.Random(f"batch {seed} {first}")
-        batch = Batch([], reader.DEFAULT_MAX_STATE, frozenset((reader.LZ4, reader.ZLIB)), True)
+        batch = Batch([], reader.DEFAULT_MAX_STATE, reader.DEFAULT_CODECS, True)
         if first and rng.randrange(4) == 0:
             batch.max_state = rng.choice((63, 64, 300, 65536, 200_000, 1 << 20, 64 << 20))
             batch.codecs = frozenset(c for c in batch.codecs if rng.randrange(3))
