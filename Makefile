@@ -9,7 +9,7 @@ BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libzstd-dev libd
 	libblkid-dev libxen-dev
 TEST_PACKAGES = python3 python3-xxhash python3-lz4 python3-zstandard python3-yaml qemu-system-x86 qemu-system-xen \
 	strace e2fsprogs lz4 lvm2 fdisk mount xen-utils-4.17 \
-	mmdebstrap cpio busybox-static kmod xz-utils
+	mmdebstrap cpio busybox-static kmod xz-utils zstd time
 PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
 # One static program: it runs where no Swift is installed, and starts in half the time, because
@@ -36,7 +36,7 @@ prefix ?= /usr/local
 udevrulesdir ?= /lib/udev/rules.d
 
 .PHONY: help deps build agent demo test test-debug test-release test-formats test-qemu \
-	test-hostile test-xenstore test-xen test-xen-full compare coverage bench sanitize lint fixtures install clean
+	test-hostile test-xenstore test-xen test-xen-full compare coverage bench bench-streams test-migration sanitize lint fixtures install clean
 
 help:
 	@echo 'make demo      build, and carry a real QEMU state over a save disk'
@@ -47,6 +47,8 @@ help:
 	@echo 'make test-xen-full  the same with all rounds; hours'
 	@echo 'make compare   against the consoles, on real Xen; puts the table into the README; as root'
 	@echo 'make bench     ratios against lz4 | dd and a plain QEMU; as root'
+	@echo 'make bench-streams  the part with long streams; as root'
+	@echo 'make test-migration  a running Linux guest, RAM and all, out and back; minutes'
 	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
 	@echo 'make build     .build/release/stubsave, and the agent beside it'
 	@echo 'make agent     $(AGENT), static'
@@ -90,6 +92,16 @@ test: test-release
 bench: build
 	$(SWIFT) build $(RELEASE) --product stubsave-bench
 	$(SUDO) .build/release/stubsave-bench --stubsave .build/release/stubsave --agent $(AGENT)
+	$(MAKE) bench-streams
+
+# Long streams, with a whole migrate stream of a Linux guest; ROUNDS=3 for a quick look.
+STREAM = .build/linuxguest/migrate.stream
+ROUNDS ?= 7
+bench-streams: build
+	test -s $(STREAM) || $(PYTHON) Tests/QEMU/migration.py --stubsave .build/release/stubsave \
+	  --stream $(STREAM)
+	$(SUDO) $(PYTHON) Tests/Bench/streams.py --stubsave .build/release/stubsave \
+	  --stream $(STREAM) --rounds $(ROUNDS) --plot docs/streams.svg
 
 # Exhaustive: every bit flip, every cut, every crash state.
 test-release: deps agent
@@ -119,6 +131,10 @@ test-qemu: build
 	$(SUDO) $(PYTHON) Tests/QEMU/roundtrip.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
 
+# A whole running Linux guest through write and read: minutes, since it is emulated.
+test-migration: build
+	$(PYTHON) Tests/QEMU/migration.py --stubsave .build/release/stubsave
+
 # A real xenstored, run as a plain process: its client, the agent beside a real QEMU as another
 # domain, and dom0's commands against that agent and against one that lies.
 XENSTORED = $(SUDO) env PATH="$$PATH" $(PYTHON) Tests/Xenstored/xenstored.py --domain 5 --domain 7 --
@@ -146,12 +162,13 @@ test-xen-full: build
 test-hostile: build
 	$(SUDO) $(PYTHON) Tests/Hostile/hostile.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/disks.py --stubsave .build/release/stubsave
+	$(PYTHON) Tests/Hostile/longstreams.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject_agent.py --stubsave .build/release/stubsave
 
 # Without looking for leaks: swift-argument-parser leaves some to the end of the process, and so does
 # Foundation after it has read an empty file. The command line tests are not run under
-# ThreadSanitizer: the programs have one thread.
+# ThreadSanitizer: it slows them down too much; the threads are tested in TransferTests.
 SANITIZED = SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0 STUBSAVE_SANITIZER
 sanitize: deps agent
 	$(SANITIZED)=address $(SWIFT_TEST) --sanitize=address --scratch-path .build/asan \

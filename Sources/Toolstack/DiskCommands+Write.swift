@@ -13,8 +13,12 @@ public struct WriteOptions: Sendable {
   /// Make a new header, and replace what is there.
   public var isForced = false
   /// Threads beside this one for a long stream.
-  public var workers = Threads.processors
+  public var workers = min(Threads.processors, WriteOptions.maxWorkers)
   public var progress: Progress?
+
+  /// With two buffers each, of 1 MiB at most, four stay within the 32 MiB that a long stream may
+  /// take.
+  private static let maxWorkers = 4
 
   public init() {}
 }

@@ -5,11 +5,12 @@ import Transfer
 import ZstdCodec
 
 extension DoorResources {
-  /// What dom0 has: a decoder for Zstandard, and all processors.
+  /// What dom0 has: a decoder for Zstandard, and a second thread.
   static func dom0(progress: Progress? = nil) -> DoorResources {
     var resources = DoorResources()
     resources.added = [ZstdCodec.codec()]
-    resources.workers = max(Threads.processors, 2)
+    // The one that writes the output, and one that decodes beside it; more would wait for them.
+    resources.workers = 2
     resources.progress = progress
     return resources
   }

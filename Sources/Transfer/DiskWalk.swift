@@ -15,7 +15,7 @@ public enum WalkError: Error, Equatable, Sendable, BitwiseCopyable {
 /// record.
 public struct DiskWalk: ~Copyable {
   let options: ReadOptions
-  let resources: DoorResources
+  var resources: DoorResources
   var input: DiskInput
   private var decoder: ChunkDecoder?
   private var raw: AlignedBuffer?

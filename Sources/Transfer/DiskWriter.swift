@@ -14,7 +14,7 @@ public struct DiskWriter<Store: DiskStore & ~Copyable>: ~Copyable {
   let setting: CodecSetting
   let coder: ChunkCoder
   /// Threads beside this one that a long stream gets; 0 leaves it with one.
-  let workers: Int
+  var workers: Int
   let progress: Progress?
   /// Most raw bytes of all streams together.
   let maxRawBytes: UInt64

@@ -56,8 +56,9 @@ struct ProgressOptions: ParsableArguments {
 
   /// The same of a disk by its path; it is opened a second time, and only looked at.
   func make(forDisk path: SystemPath) throws(ToolError) -> Progress? {
-    if progress == .never || (progress == .auto && progressDescriptor == nil
-      && !FileDescriptor(borrowing: 2).isTerminal)
+    if progress == .never
+      || (progress == .auto && progressDescriptor == nil
+        && !FileDescriptor(borrowing: 2).isTerminal)
     {
       return nil
     }

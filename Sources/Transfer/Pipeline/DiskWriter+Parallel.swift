@@ -22,11 +22,15 @@ import SystemIO
       let count = workers
       let pipeline = unsafe withUnsafeMutablePointer(to: &self) { writer in
         let pipeline = unsafe WritePipeline(writer, source: number, sealer: sealer, workers: count)
-        let hasRun = Threads.run(count) { _ in pipeline.work() } main: { pipeline.write() }
+        let hasRun = Threads.run(
+          count, others: { _ in pipeline.work() }, main: { pipeline.write() })
         if hasRun { pipeline.settle() }
         return hasRun ? pipeline : nil
       }
-      guard let pipeline else { return false }
+      guard let pipeline else {
+        workers = 0
+        return false
+      }
       if let error = pipeline.storeError {
         isOver = true
         throw .store(error)

@@ -209,16 +209,14 @@ import SystemIO
         unsafe withUnsafeMutablePointer(to: &checker) { checker in
           unsafe withUnsafeMutablePointer(to: &sink) { sink -> (Bool, WalkError?) in
             let pipeline = unsafe ReadPipeline(walk, checker, sink, workers: workers)
-            let hasRun = Threads.run(workers - 1) { _ in
-              pipeline.work()
-            } main: {
-              pipeline.work()
-            }
+            let hasRun = Threads.run(
+              workers - 1, others: { _ in pipeline.work() }, main: { pipeline.work() })
             return (hasRun, pipeline.error)
           }
         }
       }
       if let error { throw error }
+      if !hasRun { resources.workers = 0 }
       return hasRun
     }
   }
