@@ -292,12 +292,15 @@ struct start {
   void *argument;
   struct fault *fault;
 };
-static void *run_thread(void *given) {
+// In sections of their own: the agent, which has no threads, is linked without them.
+#define THREADS(name) __attribute__((section(".text." name)))
+THREADS("stubsave_run_thread") static void *run_thread(void *given) {
   struct start start = *(struct start *)given;
   free(given);
   shared_fault = start.fault;
   return start.body(start.argument);
 }
+THREADS("stubsave_thread_start")
 int stubsave_thread_start(pthread_t *thread, void *(*body)(void *), void *argument) {
   struct start *start = malloc(sizeof *start);
   if (start == NULL) return ENOMEM;
@@ -318,7 +321,7 @@ int stubsave_thread_start(pthread_t *thread, void *(*body)(void *), void *argume
   if (error != 0) free(start);
   return error;
 }
-int stubsave_processors(void) {
+THREADS("stubsave_processors") int stubsave_processors(void) {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }

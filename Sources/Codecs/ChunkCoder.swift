@@ -3,15 +3,19 @@ import SaveDisk
 /// Codes chunks by one setting, one after the other. For one thread.
 public struct ChunkCoder: ~Copyable {
   private let setting: CodecSetting
-  private let encoder: (any BodyEncoder)?
+  #if !hasFeature(Embedded)
+    private let encoder: (any BodyEncoder)?
+  #endif
 
   public init(_ setting: CodecSetting) {
     self.setting = setting
-    if case .added(let codec) = setting {
-      encoder = codec.makeEncoder?()
-    } else {
-      encoder = nil
-    }
+    #if !hasFeature(Embedded)
+      if case .added(let codec) = setting {
+        encoder = codec.makeEncoder?()
+      } else {
+        encoder = nil
+      }
+    #endif
   }
 
   /// Codes `raw` to `offset` of `out` by section 9's rule: zeros, then what the setting says,
@@ -41,11 +45,13 @@ public struct ChunkCoder: ~Copyable {
   private func compress(
     _ raw: RawSpan, _ codec: Codec, into out: inout MutableRawSpan, at offset: Int, room: Int
   ) -> Int? {
-    guard let encoder else {
-      return ChunkCodec.compress(raw, codec: codec, into: &out, at: offset, room: room)
-    }
-    guard room > 0 else { return nil }
-    var body = out._mutatingExtracting(offset..<(offset + room))
-    return encoder.encode(raw, into: &body)
+    #if !hasFeature(Embedded)
+      if let encoder {
+        guard room > 0 else { return nil }
+        var body = out._mutatingExtracting(offset..<(offset + room))
+        return encoder.encode(raw, into: &body)
+      }
+    #endif
+    return ChunkCodec.compress(raw, codec: codec, into: &out, at: offset, room: room)
   }
 }

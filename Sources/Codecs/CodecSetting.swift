@@ -9,8 +9,10 @@ public enum CodecSetting: Sendable {
   /// LZ4, or none where that saves less than an eighth; of a long stream less is tried where the
   /// disk would wait for it.
   case auto
-  /// One that the program brings along.
-  case added(AddedCodec)
+  #if !hasFeature(Embedded)
+    /// One that the program brings along.
+    case added(AddedCodec)
+  #endif
 
   /// What suits, of the codecs that a header admits.
   public init(allowed: CodecSet) {
@@ -28,7 +30,9 @@ public enum CodecSetting: Sendable {
     case .lz4: CodecSet(.none, .zeros, .lz4)
     case .zlib: CodecSet(.none, .zeros, .zlib)
     case .none: .always
-    case .added(let added): CodecSet.always.union(CodecSet(added.codec))
+    #if !hasFeature(Embedded)
+      case .added(let added): CodecSet.always.union(CodecSet(added.codec))
+    #endif
     }
   }
 
@@ -38,7 +42,9 @@ public enum CodecSetting: Sendable {
     case .none: nil
     case .lz4, .auto: .lz4
     case .zlib: .zlib
-    case .added(let added): added.codec
+    #if !hasFeature(Embedded)
+      case .added(let added): added.codec
+    #endif
     }
   }
 
@@ -55,8 +61,8 @@ public enum CodecSetting: Sendable {
   func maxStoredBytes(rawBytes: Int) -> Int {
     switch self {
     case .none: 0
-    case .lz4, .zlib, .added: rawBytes - 1
     case .auto: min(rawBytes - rawBytes / 8, rawBytes - 1)
+    default: rawBytes - 1
     }
   }
 }

@@ -49,7 +49,7 @@ public struct DiskWalk: ~Copyable {
   /// Nothing can be decoded that there is no decoder for; a walk that does not decode may pass it.
   var acceptedCodecs: CodecSet {
     options.isDecoding
-      ? options.acceptedCodecs.intersection(ChunkDecoder.supported(added: resources.added))
+      ? options.acceptedCodecs.intersection(resources.decodable)
       : options.acceptedCodecs
   }
 
@@ -124,7 +124,7 @@ public struct DiskWalk: ~Copyable {
       return
     }
     var buffer = raw.take() ?? AlignedBuffer(byteCount: Int(checker.header.chunkBytes))
-    var decoder = decoder.take() ?? ChunkDecoder(added: resources.added)
+    var decoder = decoder.take() ?? resources.decoder()
     var target = buffer.mutableBytes(0..<rawBytes)
     guard
       decoder.decode(

@@ -35,14 +35,33 @@ public enum DoorFailure: Equatable, Sendable, BitwiseCopyable {
 /// What the process that opens the door has for it. None of it is part of the question, and none
 /// changes the answer, but that a codec can be decoded.
 public struct DoorResources: Sendable {
-  /// Decoders beside those of `ChunkCodec`.
-  public var added: [AddedCodec] = []
+  #if !hasFeature(Embedded)
+    /// Decoders beside those of `ChunkCodec`.
+    public var added: [AddedCodec] = []
+  #endif
   /// Threads that a long disk gets, this one among them; up to 1 leaves it with this one.
   public var workers = 0
   /// Is told of the bytes of the disk that have been gone through.
   public var progress: Progress?
 
   public init() {}
+
+  func decoder() -> ChunkDecoder {
+    #if hasFeature(Embedded)
+      ChunkDecoder()
+    #else
+      ChunkDecoder(added: added)
+    #endif
+  }
+
+  /// What a decoder is there for.
+  var decodable: CodecSet {
+    #if hasFeature(Embedded)
+      ChunkCodec.supported
+    #else
+      ChunkDecoder.supported(added: added)
+    #endif
+  }
 }
 
 /// The one door: everything that looks into bytes from outside goes through here.

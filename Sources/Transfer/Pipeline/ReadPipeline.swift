@@ -68,7 +68,7 @@ import SystemIO
       let chunkBytes = Int(header.chunkBytes)
       var record = AlignedBuffer(byteCount: Layout.recordBytes(storedBytes: chunkBytes))
       var raw = AlignedBuffer(byteCount: chunkBytes)
-      var decoder = ChunkDecoder(added: resources.added)
+      var decoder = resources.decoder()
       while let fetched = fetch(into: &record) {
         let bytes = record.bytes(0..<fetched.byteCount)
         let hashFits = RecordHeader.hashFits(bytes, seed: header.transferSeed)
