@@ -287,41 +287,10 @@ int stubsave_fault(int call) {
   return index == fault->skip || (index > fault->skip && fault->is_persistent) ? fault->error : 0;
 }
 
-struct start {
-  void *(*body)(void *);
-  void *argument;
-  struct fault *fault;
-};
-// In sections of their own: the agent, which has no threads, is linked without them.
-#define THREADS(name) __attribute__((section(".text." name)))
-THREADS("stubsave_run_thread") static void *run_thread(void *given) {
-  struct start start = *(struct start *)given;
-  free(given);
-  shared_fault = start.fault;
-  return start.body(start.argument);
-}
-THREADS("stubsave_thread_start")
-int stubsave_thread_start(pthread_t *thread, void *(*body)(void *), void *argument) {
-  struct start *start = malloc(sizeof *start);
-  if (start == NULL) return ENOMEM;
-  *start = (struct start){body, argument, this_fault()};
-  // What ends the process, or is waited for by a descriptor, is the first thread's to get.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_attr_t attributes;
-  int error = pthread_attr_init(&attributes);
-  if (error == 0) {
-    // LZ4 and zstd keep up to some 20 KiB on the stack; pages that are not touched take no memory.
-    error = pthread_attr_setstacksize(&attributes, 512 << 10);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (error == 0) error = pthread_create(thread, &attributes, run_thread, start);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-  }
-  if (error != 0) free(start);
-  return error;
-}
-THREADS("stubsave_processors") int stubsave_processors(void) {
+void *stubsave_faults(void) { return this_fault(); }
+void stubsave_share_faults(void *faults) { shared_fault = faults; }
+
+int stubsave_processors(void) {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
