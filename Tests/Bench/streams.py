@@ -109,7 +109,7 @@ class Bench:
                 (self.folder / name).unlink()
 
     def write_lines(self, stream: Path, mine: Path, theirs: Path, is_loop: bool) -> list[Command]:
-        empty = f"{self.stubsave} allocate --force {mine}" if is_loop else f"rm -f {mine}"
+        empty = f"{self.stubsave} allocate --force {MOST_STATE} {mine}" if is_loop else f"rm -f {mine}"
         # What is written anew has to get its memory anew, for everybody.
         away = f"blkdiscard {theirs}" if is_loop else f"rm -f {theirs}"
         if is_loop:
