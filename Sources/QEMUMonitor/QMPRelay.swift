@@ -69,7 +69,8 @@ public struct QMPRelay {
 
   /// Sent to QEMU, without an answer so far; the oldest first.
   private var outstanding: [Outstanding] = []
-  private var isGreeted = false
+  /// The greeting has passed.
+  public private(set) var isGreeted = false
   private var nextID: UInt64
 
   /// - Parameter firstID: of commands, another one for each connection.
@@ -124,6 +125,9 @@ public struct QMPRelay {
     outstanding[index].isAnswered = true
     return QMPRelay.error(outstanding[index].command, text)
   }
+
+  /// Whether QEMU owes no reply.
+  public var isIdle: Bool { outstanding.isEmpty }
 
   /// Whether QEMU has been told to save, and nobody has answered.
   public var isSaving: Bool {

@@ -15,6 +15,7 @@ extension QMPProxy {
         noteDropped(line)
         continue
       }
+      if relay.isGreeted { greetingDeadline = nil }
       switch message {
       case .reply(let command, let line, isError: false) where command.kind == .save:
         try finish(command, line)

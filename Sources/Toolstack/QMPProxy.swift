@@ -69,6 +69,9 @@ public struct QMPProxy: ~Copyable {
   var saveDeadline: Deadline?
   /// When the disk is taken back, if nobody says a word before.
   var sessionDeadline: Deadline?
+  /// Until when QEMU may greet a client, and how long it may take for that.
+  var greetingDeadline: Deadline?
+  private var greetingMilliseconds: UInt64 = 0
   /// Of this connection, which QEMU should not have said.
   var droppedLines: UInt64 = 0
   let log: (PlainText) -> Void
@@ -76,6 +79,10 @@ public struct QMPProxy: ~Copyable {
   static let maxToldLines: UInt64 = 8
   /// For libxl's own proxy to listen, after it was started again.
   private static let listenMilliseconds: UInt64 = 2_000
+  /// QEMU greets at once, a starved stubdomain's after 2 s. vchan-socket-proxy loses a client that follows
+  /// another before its other end, in the stubdomain, has seen the first one go: both then wait for ever, and
+  /// libxl with them, the guest stopped. Doubled each time; the first one leaves time of libxl's 10 s.
+  private static let firstGreetingMilliseconds: UInt64 = 3_000
 
   /// Runs until the domain has ended, by SIGHUP or by what xenstored tells.
   public static func run(
@@ -146,7 +153,7 @@ public struct QMPProxy: ~Copyable {
         signals, program.number, watch?.number,
         clientNumber == nil ? listener.number : nil, clientNumber, serverNumber,
       ]
-      let deadline = [saveDeadline, sessionDeadline].compactMap { $0 }.min()
+      let deadline = [saveDeadline, sessionDeadline, greetingDeadline].compactMap { $0 }.min()
       let ready = try attempt(options.socket) { () throws(SystemError) in
         try Readable.wait(
           for: numbers, until: deadline ?? Deadline(timeoutMilliseconds: .max))
@@ -220,6 +227,7 @@ public struct QMPProxy: ~Copyable {
   private mutating func heedDeadlines() throws(MonitorError) {
     if saveDeadline?.hasPassed == true { try giveUpSave() }
     if sessionDeadline?.hasPassed == true { endSession() }
+    if greetingDeadline?.hasPassed == true { try connectAgain() }
   }
 
   private var clientNumber: Int32? {
@@ -244,11 +252,33 @@ public struct QMPProxy: ~Copyable {
         try program.connect(until: Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)))
       client = LineConnection(socket)
       relay = try QMPRelay()
+      greetingMilliseconds = QMPProxy.firstGreetingMilliseconds
+      greetingDeadline = Deadline(timeoutMilliseconds: greetingMilliseconds)
     } catch {
       if error.errno == Errno.wouldBlock { return }
       server = nil
       log(ToolError(error, program.socket).text)
     }
+  }
+
+  /// The client has heard nothing so far, and has nothing to lose.
+  private mutating func connectAgain() throws(MonitorError) {
+    greetingDeadline = nil
+    guard !relay.isGreeted && relay.isIdle else { return }
+    server = nil
+    do throws(SystemError) {
+      server = LineConnection(
+        try program.connect(until: Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)))
+    } catch {
+      throw .system(error)
+    }
+    var text = PlainText()
+    text.append("the stubdomain's QEMU has not greeted within ")
+    text.append(greetingMilliseconds)
+    text.append(" ms; connected again")
+    log(text)
+    greetingMilliseconds *= 2
+    greetingDeadline = Deadline(timeoutMilliseconds: greetingMilliseconds)
   }
 
   /// Both sides go together; the disk stays for the next client.
@@ -274,6 +304,7 @@ public struct QMPProxy: ~Copyable {
     client = nil
     server = nil
     saveDeadline = nil
+    greetingDeadline = nil
   }
 
   // MARK: The end

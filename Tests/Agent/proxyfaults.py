@@ -246,6 +246,26 @@ async def channel_killed(here: Scene) -> str:
     return f"exit {code} after {len(proxy.channels())} starts"
 
 
+async def client_lost(here: Scene) -> str:
+    """libxl's own proxy loses a client, which neither side notices: nobody greets. Another one is tried
+    before libxl gives up, and again after twice the time."""
+    said = list[str]()
+    async with here.agent(), here.proxy() as proxy:
+        for lost in 1, 2:
+            await proxy.libxl.begin()
+            here.wire.lost, start = lost, time.monotonic()
+            await proxy.libxl.order()
+            said.append(f"{lost} lost: {time.monotonic() - start:.1f} s")
+            await proxy.said(f"greeted within {3000 * lost} ms")
+            expect(state_in(here.taken()) == await here.state(), "not what QEMU saves by itself")
+            await proxy.libxl.log_dirty(False)
+            await proxy.libxl.execute("cont")
+            await here.guest.goes_on()
+        expect_starts(proxy, 1)
+        await here.saves(proxy)
+    return "; ".join(said)
+
+
 async def xenstored_killed(here: Scene) -> str:
     """xenstored ends, its nodes with it: a save is refused, all else goes through."""
     async with here.agent(), here.bench.starting(here.path) as proxy:
@@ -267,5 +287,5 @@ async def xenstored_killed(here: Scene) -> str:
     return f"{order}; {said}; exit {code}"
 
 
-CASES = (no_agent, agent_killed, lying_agent, never_connects, never_lets_go, channel_just_killed,
-         channel_killed)
+CASES = (no_agent, agent_killed, lying_agent, never_connects, never_lets_go, client_lost,
+         channel_just_killed, channel_killed)
