@@ -167,7 +167,7 @@ test-xenstore: build
 XENLAB = $(SUDO) $(PYTHON) Tests/XenLab/run.py --stubsave .build/release/stubsave --agent $(AGENT)
 # SUITES="transfers compare" and the like for some of it.
 test-xen: build
-	$(XENLAB) $(SUITES) --timeout 2700
+	$(XENLAB) $(SUITES) --timeout 2000
 
 # The comparison with the consoles, and its table in the README.
 compare: build

@@ -38,10 +38,12 @@ def prepare(images: Images, share: Path, suites: Iterable[str], options: argpars
             "bin/stubsave-agent": options.agent}, Path(scratch) / "guest")
         addfd, notrunc = Path(scratch) / "addfd", Path(scratch) / "notrunc.so"
         compile_c(HERE / "consoles/addfd.c", addfd, "-static")
+        qmpliar = Path(scratch) / "qmpliar"
+        compile_c(HERE / "stubdomain/qmpliar.c", qmpliar, "-static")
         compile_c(HERE / "consoles/notrunc.c", notrunc, "-shared", "-fPIC")
         ramdisk(images.stubdomain_root, share / "stubdomain-ramdisk", {
             "init": HERE / "stubdomain/init", "bin/stubsave-agent": options.agent,
-            "bin/liar": HERE / "stubdomain/liar",
+            "bin/liar": HERE / "stubdomain/liar", "bin/qmpliar": qmpliar,
             "bin/addfd": addfd, "usr/lib/notrunc.so": notrunc}, Path(scratch) / "stubdomain")
         small_ramdisk(share, Path(scratch) / "small")
         boot_sector(HERE / "hvm/boot.S", share, Path(scratch) / "boot.o")
@@ -66,6 +68,16 @@ def show(logs: Path) -> None:
         print("\n".join(line[:300] for line in lines[-LAST_LINES:]))
 
 
+def sum_up(logs: Path) -> None:
+    """The last lines, after all logs, are those that say what has failed."""
+    for log in sorted(logs.rglob("main.log")):
+        lines = log.read_text(encoding="ascii", errors="backslashreplace").splitlines()
+        told = [line for line in lines if line.startswith(("FAILED ", "again "))]
+        ok = [line for line in lines if line.startswith("ok ")]
+        print(f"--- {log.parent.name}: {len(ok)} ok, the last: {ok[-1] if ok else 'none'}")
+        print("\n".join(line[:300] for line in told))
+
+
 async def run(options: argparse.Namespace) -> int:
     """Exit code of the program."""
     images = Images(options.folder.resolve())
@@ -76,6 +88,8 @@ async def run(options: argparse.Namespace) -> int:
         return await boot(images, logs, options.suites, PROCESSORS, options)
     codes = await asyncio.gather(*(boot(images, logs / name, suites, 1, options)
                                    for name, suites in GROUPS.items()))
+    if max(codes) != 0:
+        sum_up(logs)
     return max(codes)
 
 

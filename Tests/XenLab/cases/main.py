@@ -54,7 +54,7 @@ def main() -> int:
         rules.mkdir(exist_ok=True)
         shutil.copy(Path("/mnt") / RULES, rules)
         run("udevadm", "control", "--reload")
-        score = Score(port, options.only)
+        score = Score(port, options.only, has_limit=not options.full)
         for suite in options.suites:
             if suite in REAL:
                 REAL[suite](score, options.full)

@@ -3,6 +3,7 @@ is as before, and the next save is good."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import time
@@ -13,12 +14,20 @@ from pathlib import Path
 from dom0 import Outcome, Score, expect, good, nothing_left
 from guests import LOCAL, node, run
 from hvm import HVM, all_traces, xl
+from savefile import emulator_states, qemus
 from saves import counting, restored, saved
 from serials import Serials, all_serials
 
 # A good save disk; lies for stubdomain/liar.
-WRITE = "(echo -n QEVM; head -c 90000 /bin/busybox) | stubsave-agent write $disk"
+STATE = "(echo -n QEVM; head -c 90000 /bin/busybox)"
+OTHER_STATE = "(echo -n QEVM; tail -c 90000 /bin/busybox)"
+WRITE = f"{STATE} | stubsave-agent write $disk"
 COMMITTED = "answer committed 20480 unknown"
+# As long as it is offered: who writes when the disk goes may hang his own kernel.
+REWRITE = (f"{WRITE}; dd if=$disk of=/tmp/one bs=4096 count=32; {OTHER_STATE} | stubsave-agent write $disk; "
+           f"dd if=$disk of=/tmp/two bs=4096 count=32; {COMMITTED}; "
+           "while case $(xenstore-read stubsave/offer) in *\" $last \"*) true;; *) false;; esac; do "
+           "for f in one two; do dd if=/tmp/$f of=$disk bs=4096 conv=notrunc,fsync; done; done 2>/dev/null")
 LIES: dict[str, tuple[str, str]] = {
     "nothing": (COMMITTED, "incomplete"),
     "no agent's answer": ("answer nonsense", "no message of the rendezvous"),
@@ -30,12 +39,14 @@ LIES: dict[str, tuple[str, str]] = {
             "corrupt|incomplete"),
     "failed": ("answer failed 11 0 unknown system", "agent's own system"),
 }
+# For stubdomain/qmpliar, and whether the save is a good one all the same.
+QMP_LIES = {"doubled": True, "escaped": True, "early": False, "endless": False}
 AGENT = ("n=0; until xenstore-read data/stubsave >/dev/null 2>&1; do usleep 50000; n=$((n+1)); "
          "[ $n -lt 200 ] || exit 1; done")
 
 
 @contextmanager
-def lying(guest: HVM, lie: str) -> Iterator[None]:
+def lying(guest: HVM, lie: str, *, checks: bool = True) -> Iterator[None]:
     """In the agent's place, which goes on afterwards; then a good save."""
     guest.sh(f"liar '{lie}' >/tmp/liar.log 2>&1 &")
     guest.sh("n=0; until grep -q T.*stopped /proc/$(pidof stubsave-agent)/status; do usleep 50000; "
@@ -44,7 +55,8 @@ def lying(guest: HVM, lie: str) -> Iterator[None]:
         yield
     finally:
         guest.sh("killall -9 liar; killall -CONT stubsave-agent", must=False)
-    saved(guest, "-c")
+    if checks:
+        saved(guest, "-c")
 
 
 def start_agent(guest: HVM) -> None:
@@ -60,7 +72,7 @@ def goes_on(guest: HVM) -> str:
     return guest.check_counting()
 
 
-def refused(guest: HVM, reason: str, *, seconds: float = 120) -> Outcome:
+def refused(guest: HVM, reason: str, *, seconds: float = 60) -> Outcome:
     """A save that fails, and says why; the guest goes on."""
     outcome = guest.save()
     expect(outcome.code != 0, f"a save without a state: {outcome}")
@@ -90,7 +102,7 @@ def agent_killed(guest: HVM) -> str:
 def agent_stops(guest: HVM) -> str:
     """It stops when the state is to be written: libxl has stopped the guest, and waits."""
     with lying(guest, "answer accepted; sleep 1000"):
-        outcome = refused(guest, "stubsave: .*in time", seconds=240)
+        outcome = refused(guest, "stubsave: .*in time")
     return f"{outcome.seconds:.1f} s: {reason_in(outcome)}"
 
 
@@ -102,12 +114,49 @@ def lie(guest: HVM, name: str) -> str:
     return reason_in(outcome)
 
 
+def rewritten(guest: HVM, rounds: int) -> str:
+    """Writing on after "committed": one of the two states that are whole, or a refusal."""
+    states = {guest.sh(f"{state} | sha256sum").split()[0]: name
+              for state, name in ((STATE, "one"), (OTHER_STATE, "the other"))}
+    expect(len(states) == 2, str(states))
+    seen = dict[str, int]()
+    for _ in range(rounds):
+        with lying(guest, REWRITE, checks=False):
+            outcome = guest.save("-c")
+        if outcome.code == 0:
+            (state,) = emulator_states(guest.file)
+            what = states.get(hashlib.sha256(qemus(state)).hexdigest())
+            expect(what, f"a mixture was taken for good: {len(state)} bytes")
+        else:
+            expect(re.search("stubsave: .*(corrupt|incomplete)", outcome.message), str(outcome))
+            what = "refused"
+        seen[str(what)] = seen.get(str(what), 0) + 1
+    saved(guest, "-c")
+    return f"{seen}, {goes_on(guest)}"
+
+
+def lie_over_qmp(guest: HVM, lie: str, is_saved: bool) -> str:
+    """The stubdomain says something else than its QEMU does: libxl has a success only if the state lies
+    in its file; the guest goes on."""
+    guest.sh(f"echo -n {lie} >/tmp/lie")
+    if is_saved:
+        outcome, state = saved(guest, "-c")
+        said = f"{outcome.seconds:.1f} s, {len(state)} bytes"
+    else:
+        outcome = refused(guest, "qmp|QMP|QEMU")
+        said = f"{outcome.seconds:.1f} s: {reason_in(outcome)}"
+    guest.sh("rm /tmp/lie")
+    saved(guest, "-c")
+    return f"{said}; {goes_on(guest)}"
+
+
 def held_open(guest: HVM) -> str:
     """Somebody has the disk open, and keeps it; somebody writes on."""
-    guest.sh("for d in q r s t u v w x y z; do (until [ -b /dev/xvd$d ]; do usleep 20000; done; "
-             "exec 9<>/dev/xvd$d; sleep 20) >/dev/null 2>&1 & done")
+    # One loop for all names: many of them starve the rest of the stubdomain.
+    guest.sh("(while [ ! -e /tmp/enough ]; do for d in q r s t u v w x y z; do "
+             "[ -b /dev/xvd$d ] && sleep 20 <>/dev/xvd$d; done; usleep 50000; done) >/dev/null 2>&1 &")
     outcome, _ = saved(guest, "-c")
-    guest.sh("killall sleep", must=False)
+    guest.sh("touch /tmp/enough; killall sleep", must=False)
     return f"{outcome.seconds:.1f} s"
 
 
@@ -244,32 +293,42 @@ def destroyed(serials: Serials, when: str) -> str:
             run("xl", "destroy", stubdomain)
             outcome = guest.save()
         else:
-            guest.sh("liar 'answer accepted; sleep 1000' >/tmp/liar.log 2>&1 &")
+            what, word = "answer accepted; sleep 1000", "accepted"
+            if when == "after commit":
+                what, word = f"{WRITE}; {COMMITTED}; sleep 1000", "committed"
+            guest.sh(f"liar '{what}' >/tmp/liar.log 2>&1 &")
             with subprocess.Popen(["xl", "save", guest.name, str(guest.file)], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-                offer = f"/local/domain/{stubdomain}/stubsave/offer"
+                answer = f"/local/domain/{stubdomain}/stubsave/answer"
                 deadline = time.monotonic() + 120
-                while " save " not in (node(offer) or "") and process.poll() is None:
-                    expect(time.monotonic() < deadline, "no offer")
-                    time.sleep(0.05)
+                while f" {word}" not in (node(answer) or "") and process.poll() is None:
+                    expect(time.monotonic() < deadline, f"not {word}")
+                    time.sleep(0.01)
                 start = time.monotonic()
                 run("xl", "destroy", stubdomain)
                 output, _ = process.communicate(timeout=120)
             outcome = Outcome(process.returncode, b"", output.decode(errors="replace"),
                               time.monotonic() - start)
-        expect(outcome.code != 0, str(outcome))
+        # What was committed may have been fetched before: the guest is saved then, and no more.
+        if outcome.code == 0 and when == "after commit":
+            (state,) = emulator_states(guest.file)
+            expect(qemus(state).startswith(b"QEVM"), f"{len(state)} bytes: {state[:32]!r}")
+        else:
+            expect(outcome.code != 0, str(outcome))
         expect(outcome.seconds < 60, str(outcome))
         return f"exit {outcome.code} after {outcome.seconds:.1f} s: {reason_in(outcome)}"
 
 
-def savefaults(score: Score, _is_full: bool) -> None:
+def savefaults(score: Score, is_full: bool) -> None:
     """All of them."""
     serials = all_serials()
+    rounds = 100 if is_full else 6
     good("hooks", "install", "xl", "--max-console", str(CONSOLE_BYTES), "--timeout", "15")
     guest_cases: dict[str, Callable[[HVM], str]] = {
         "agent killed": agent_killed,
         "agent stops": agent_stops,
         **{f"lie: {name}": lambda guest, name=name: lie(guest, name) for name in LIES},
+        f"rewritten, {rounds} rounds": lambda guest: rewritten(guest, rounds),
         "held open": held_open,
         "quota": quota,
         "libxl's own proxy killed": proxied_program_killed,
@@ -291,7 +350,12 @@ def savefaults(score: Score, _is_full: bool) -> None:
                 score.case(name, whole)
             saved(guest)
             restored(guest)
-    for when in "before", "while writing":
+    if score.wants("QMP: "):
+        with nothing_left(look=all_traces), counting("hvm", serials, arguments="lies") as guest:
+            for name, is_saved in QMP_LIES.items():
+                score.case(f"QMP: {name}", lambda name=name, is_saved=is_saved: lie_over_qmp(
+                    guest, name, is_saved))
+    for when in "before", "while writing", "after commit":
         def gone(when: str = when) -> str:
             with nothing_left(look=all_traces):
                 return destroyed(serials, when)

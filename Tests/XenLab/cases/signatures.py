@@ -10,6 +10,9 @@ from dumps import Dump, attached, lying, until
 from guests import run
 from stubs import Stub
 
+# What multipath's, udisks' and systemd's rules ask for before they look.
+LEFT_ALONE = ("DM_MULTIPATH_DEVICE_PATH=0", "DM_UDEV_DISABLE_OTHER_RULES_FLAG=1", "SYSTEMD_READY=0",
+              "UDISKS_AUTO=0", "UDISKS_IGNORE=1")
 # So much of a device has all that tools look for at its start.
 SIGNED_BYTES = 128 << 10
 
@@ -64,10 +67,12 @@ def unseen(stub: Stub, name: str, pieces: str) -> str:
         for action in "change", "add":
             run("udevadm", "trigger", f"--action={action}", str(sysfs))
         found = seen_of(sysfs.name)
+        properties = run("udevadm", "info", "--query=property", f"--name={sysfs.name}").split()
         known = run("blkid", "-p", f"/dev/{sysfs.name}", must=False)
         dump.end(9)
     expect("TYPE" in known, f"there is nothing to be seen: {known!r}")
     expect(found == "", f"{name} was seen: {found}")
+    expect(set(LEFT_ALONE) <= set(properties), f"not told to leave it alone: {properties}")
     expect(not links() - before, f"{name} was seen afterwards: {links() - before}")
     expect("active" not in Path("/proc/mdstat").read_text(), "an array was assembled")
     return known.strip()[:80]
