@@ -17,6 +17,7 @@ from hvm import HVM, all_traces, xl
 from savefile import emulator_states, qemus
 from saves import counting, restored, saved
 from serials import Serials, all_serials
+from signatures import links, made
 
 # A good save disk; lies for stubdomain/liar.
 STATE = "(echo -n QEVM; head -c 90000 /bin/busybox)"
@@ -27,9 +28,9 @@ COMMITTED = "answer committed 20480 unknown"
 REWRITE = (f"{WRITE}; dd if=$disk of=/tmp/one bs=4096 count=32; "
            "dd if=/dev/zero of=$disk bs=4096 seek=1 count=1 conv=notrunc,fsync; "
            f"{OTHER_STATE} | stubsave-agent write $disk; dd if=$disk of=/tmp/two bs=4096 count=32; "
-           f"cmp -s /tmp/one /tmp/two && exit; {COMMITTED}; "
-           "while case $(xenstore-read stubsave/offer) in *\" $last \"*) true;; *) false;; esac; do "
-           "for f in one two; do dd if=/tmp/$f of=$disk bs=4096 conv=notrunc oflag=direct; done; done 2>/dev/null")
+           "cmp -s /tmp/one /tmp/two && exit; "
+           "while case $(xenstore-read stubsave/offer) in *\" $last \"*) true;; *) false;; esac; do for f in one two; do "
+           f"dd if=/tmp/$f of=$disk bs=4096 conv=notrunc oflag=direct; done; done 2>/dev/null & {COMMITTED}; wait")
 LIES: dict[str, tuple[str, str]] = {
     "nothing": (COMMITTED, "incomplete"),
     "no agent's answer": ("answer nonsense", "no message of the rendezvous"),
@@ -150,6 +151,23 @@ def lie_over_qmp(guest: HVM, lie: str, is_saved: bool) -> str:
     guest.sh("rm /tmp/lie")
     saved(guest, "-c")
     return f"{said}; {goes_on(guest)}"
+
+
+def signed(guest: HVM) -> str:
+    """What dom0's tools look for on every device is on the disk when dom0 has it again."""
+    said = []
+    for name, pieces in made().items():
+        before = links()
+        # As much as a command over xenstore has room for: the pieces that a tool knows it by.
+        words = " ".join(pieces.split()[:3])
+        sign = (f"for p in {words}; do echo ${{p#*:}} | base64 -d | dd of=$disk bs=512 seek=$((${{p%%:*}}/512)) "
+                f"conv=notrunc; done; sync; {COMMITTED}")
+        with lying(guest, sign):
+            outcome = refused(guest, "stubsave: .*(corrupt|incomplete|not-a-save-disk)")
+        expect(not links() - before, f"{name} was seen: {links() - before}")
+        expect("active" not in Path("/proc/mdstat").read_text(), f"{name}: an array was assembled")
+        said.append(f"{name}: {reason_in(outcome)[:60]}")
+    return "; ".join(said)
 
 
 def held_open(guest: HVM) -> str:
@@ -331,6 +349,7 @@ def savefaults(score: Score, is_full: bool) -> None:
         "agent stops": agent_stops,
         **{f"lie: {name}": lambda guest, name=name: lie(guest, name) for name in LIES},
         f"rewritten, {rounds} rounds": lambda guest: rewritten(guest, rounds),
+        "signatures": signed,
         "held open": held_open,
         "quota": quota,
         "libxl's own proxy killed": proxied_program_killed,
