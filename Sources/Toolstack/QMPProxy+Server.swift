@@ -64,10 +64,7 @@ extension QMPProxy {
   private mutating func fetch(since start: UInt64) throws(ToolError) {
     guard let report = try session?.save(signals: signals) else { return try requireState() }
     var text = PlainText()
-    text.append("a state of ")
-    text.append(report.stateBytes)
-    text.append(" bytes, xxh128 ")
-    text.append(hex: report.digest)
+    text.append(stateBytes: report.stateBytes, digest: report.digest)
     text.append(", is in ")
     text.append(escaping: options.dump.output.bytes)
     text.append(", ")

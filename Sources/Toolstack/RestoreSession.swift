@@ -39,10 +39,7 @@ enum RestoreSession {
     do throws(ToolError) {
       let report = try given.prepared.run(options.restore, state, signals)
       var text = PlainText()
-      text.append("a state of ")
-      text.append(report.stateBytes)
-      text.append(" bytes, xxh128 ")
-      text.append(hex: report.digest)
+      text.append(stateBytes: report.stateBytes, digest: report.digest)
       text.append(", went from ")
       text.append(escaping: options.restore.input.bytes)
       text.append(" to the stubdomain's QEMU")
