@@ -93,6 +93,10 @@ class Xenstore:
             if found != EVENT:
                 return reply
 
+    def close(self) -> None:
+        """With all watches."""
+        os.close(self._device)
+
     def wait(self) -> None:
         """For a watch's event."""
         while self._message()[0] != EVENT:
@@ -258,6 +262,7 @@ def flip(rounds: int) -> None:
                     break
             which = 1 - which
         os.close(liar.disk)
+        liar.xenstore.close()  # with its watch, of which a domain has 128
     print("done")
 
 
