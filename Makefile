@@ -178,13 +178,18 @@ compare: build
 test-xen-full: build
 	$(XENLAB) --full --timeout 20000
 
-# Hostile monitors, disks that must not be touched, and every system call failing once.
+# Hostile monitors, disks that must not be touched or are written meanwhile, and every system call failing
+# once. ROUNDS=10000 for that many dumps of a disk that is being rewritten.
+ROUNDS = 200
 test-hostile: build planted
 	$(SUDO) $(PYTHON) Tests/Hostile/planted.py --stubsave .build/release/stubsave --planted $(PLANTED)
 	$(SUDO) $(PYTHON) Tests/Hostile/hostile.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/disks.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject_agent.py --stubsave .build/release/stubsave
+	$(XENSTORED) $(PYTHON) Tests/Hostile/inject_xen.py --stubsave .build/release/stubsave
+	$(XENSTORED) $(PYTHON) Tests/Hostile/rewritten.py --stubsave .build/release/stubsave \
+	  --rounds $(ROUNDS)
 
 # Without looking for leaks: swift-argument-parser leaves some to the end of the process, and so does
 # Foundation after it has read an empty file. The command line tests are not run under

@@ -16,6 +16,10 @@ public enum Decoding {
       return .door(
         Door.open(
           input, shape: request.shape, task: task, options: request.options, output: output))
+    case .carry:
+      let (verdict, metadata) = Door.carry(
+        input, shape: request.shape, options: request.options, output: output)
+      return .carried(verdict, metadata: metadata)
     case .state(let listsSections):
       let bytes = request.shape.totalBytes ?? 0
       let finding = StateFile.check(input, bytes: bytes, options: request.options)
