@@ -33,12 +33,14 @@ public enum DecodeAnswer: Sendable {
   case door(DoorVerdict)
   /// And so many bytes of sections in the output.
   case state(TrailerFinding, outputBytes: UInt64)
+  case saveFile(Judged)
 
   /// Of the answer to a task.
   public static func messageBytes(_ task: DecodeTask) -> Int {
     switch task {
     case .door: DoorVerdict.messageBytes
     case .state: TrailerFinding.messageBytes + 8
+    case .saveFile: Judged.messageBytes
     }
   }
 
@@ -49,6 +51,7 @@ public enum DecodeAnswer: Sendable {
     case .state(let finding, let outputBytes):
       finding.encode(into: &bytes)
       bytes.append(littleEndian: outputBytes)
+    case .saveFile(let judged): judged.encode(into: &bytes)
     }
     return bytes
   }
@@ -59,12 +62,8 @@ public enum DecodeAnswer: Sendable {
       throw MessageError()
     }
     switch request.task {
-    case .door:
-      let verdict = try DoorVerdict(
-        parsing: message, shape: request.shape, limits: request.options.limits,
-        maxOutputBytes: request.maxOutputBytes)
-      guard !verdict.isInOverflow || request.hasOverflow else { throw MessageError() }
-      self = .door(verdict)
+    case .door: self = .door(try DecodeAnswer.doorVerdict(message, request))
+    case .saveFile: self = .saveFile(try Judged(parsing: message, to: request))
     case .state:
       var cursor = ByteCursor(message)
       let finding = try TrailerFinding(
@@ -73,5 +72,15 @@ public enum DecodeAnswer: Sendable {
       guard bytes % UInt64(StateSection.messageBytes) == 0 else { throw MessageError() }
       self = .state(finding, outputBytes: bytes)
     }
+  }
+
+  static func doorVerdict(
+    _ message: RawSpan, _ request: DecodeRequest
+  ) throws(MessageError) -> DoorVerdict {
+    let verdict = try DoorVerdict(
+      parsing: message, shape: request.shape, limits: request.options.limits,
+      maxOutputBytes: request.maxOutputBytes)
+    guard !verdict.isInOverflow || request.hasOverflow else { throw MessageError() }
+    return verdict
   }
 }

@@ -67,6 +67,24 @@ enum Spool {
     }
   }
 
+  /// Holds back what the door gives: in memory first, then in an unlinked file.
+  ///
+  /// - Parameters:
+  ///   - directory: one that cannot be used matters only when so much comes.
+  ///   - problem: what is wrong with it.
+  static func output(
+    in directory: SystemPath, _ problem: inout SystemError?
+  ) throws(SystemError) -> DoorOutput {
+    let memory = try FileDescriptor.inMemory()
+    var overflow: FileDescriptor?
+    do throws(SystemError) {
+      overflow = try FileDescriptor.unlinked(in: directory)
+    } catch {
+      problem = error
+    }
+    return DoorOutput(memory: memory, maxBytes: maxBytesInMemory, overflow: overflow.take())
+  }
+
   /// - Parameters:
   ///   - path: names the disk in errors.
   ///   - directory: for what does not fit into memory. One that cannot be used matters only then.
@@ -74,16 +92,10 @@ enum Spool {
     _ stream: StreamName, from disk: borrowing FileDescriptor, _ path: SystemPath,
     _ options: ReadOptions, in directory: SystemPath
   ) throws(ToolError) -> Extracted {
-    let memory = try attempt(path) { () throws(SystemError) in try FileDescriptor.inMemory() }
-    var overflow: FileDescriptor?
     var problem: SystemError?
-    do throws(SystemError) {
-      overflow = try FileDescriptor.unlinked(in: directory)
-    } catch {
-      problem = error
+    let output = try attempt(path) { () throws(SystemError) in
+      try Spool.output(in: directory, &problem)
     }
-    let output = DoorOutput(
-      memory: memory, maxBytes: maxBytesInMemory, overflow: overflow.take())
     let verdict = DecoderProcess.open(
       disk, task: .extract(stream), options: options, output: output)
     if case .output? = verdict.failure, let problem {

@@ -73,35 +73,43 @@ public enum Door {
     _ input: borrowing FileDescriptor, shape: InputShape? = nil, task: DoorTask,
     options: ReadOptions, output: borrowing DoorOutput
   ) -> DoorVerdict {
-    var facts = DiskFacts()
+    do throws(SystemError) {
+      return open(
+        try DiskInput(input, shape), task: task, options: options, output: output)
+    } catch {
+      return DoorVerdict(failure: .input(error))
+    }
+  }
+
+  /// - Parameter input: has been fetched from perhaps, but nothing of it has been consumed.
+  public static func open(
+    _ input: consuming DiskInput, task: DoorTask, options: ReadOptions,
+    output: borrowing DoorOutput
+  ) -> DoorVerdict {
     var placed = OutputPosition()
     var failure: DoorFailure?
+    var walk = DiskWalk(input, options: options)
     do throws(WalkError) {
-      var walk = try DiskWalk(input, shape: shape, options: options)
-      do throws(WalkError) {
-        switch task {
-        case .verify:
-          var sink = NoSink()
-          try walk.run(&sink)
-        case .extract(let name):
-          var sink = ExtractSink(name: name, output: output)
-          defer { placed = sink.position }
-          try walk.run(&sink)
-          if walk.facts.summary(of: name) == nil { failure = .noSuchStream }
-        case .list:
-          var sink = ListSink(output: output)
-          defer { placed = sink.position }
-          try walk.run(&sink)
-        }
-      } catch {
-        failure = DoorFailure(error)
+      switch task {
+      case .verify:
+        var sink = NoSink()
+        try walk.run(&sink)
+      case .extract(let name):
+        var sink = ExtractSink(name: name, output: output)
+        defer { placed = sink.position }
+        try walk.run(&sink)
+        if walk.facts.summary(of: name) == nil { failure = .noSuchStream }
+      case .list:
+        var sink = ListSink(output: output)
+        defer { placed = sink.position }
+        try walk.run(&sink)
       }
-      facts = walk.facts
     } catch {
       failure = DoorFailure(error)
     }
     return DoorVerdict(
-      failure: failure, facts: facts, outputBytes: placed.bytes, isInOverflow: placed.isInOverflow)
+      failure: failure, facts: walk.facts, outputBytes: placed.bytes,
+      isInOverflow: placed.isInOverflow)
   }
 }
 
