@@ -59,7 +59,11 @@ let package = Package(
       name: "QEMUState", dependencies: ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
       swiftSettings: strict),
     .target(
-      name: "Decoding", dependencies: ["QEMUState", "Transfer", "SaveDisk", "SystemIO"],
+      name: "SaveFiles", dependencies: ["Transfer", "SaveDisk", "SystemIO"],
+      swiftSettings: strict),
+    .target(
+      name: "Decoding",
+      dependencies: ["SaveFiles", "QEMUState", "Transfer", "SaveDisk", "SystemIO"],
       swiftSettings: strict),
     .target(
       name: "DecoderProgram",
@@ -82,15 +86,15 @@ let package = Package(
       name: "Toolstack",
       dependencies: [
         "Decoding", "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState",
-        "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
+        "SaveFiles", "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
       ],
       swiftSettings: strict),
     .target(name: "CProgram"),
     .executableTarget(
       name: "stubsave",
       dependencies: [
-        "CProgram", "Toolstack", "Transfer", "Rendezvous", "Xen", "QEMUState", "SaveDisk", "Codecs",
-        "SystemIO",
+        "CProgram", "Toolstack", "Transfer", "Rendezvous", "Xen", "QEMUState", "SaveFiles",
+        "SaveDisk", "Codecs", "SystemIO",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -135,7 +139,14 @@ let package = Package(
     .testTarget(
       name: "DecodingTests",
       dependencies: [
-        "Decoding", "QEMUState", "Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport",
+        "Decoding", "SaveFiles", "QEMUState", "Transfer", "Codecs", "SaveDisk", "SystemIO",
+        "TestSupport",
+      ],
+      swiftSettings: strict),
+    .testTarget(
+      name: "SaveFilesTests",
+      dependencies: [
+        "SaveFiles", "Decoding", "Transfer", "SaveDisk", "SystemIO", "TestSupport",
       ],
       swiftSettings: strict),
     .testTarget(name: "XenTests", dependencies: ["Xen", "TestSupport"], swiftSettings: strict),
@@ -166,9 +177,8 @@ if Context.environment["STUBSAVE_FUZZ"] != nil {
     .target(
       name: "FuzzTargets",
       dependencies: [
-        "CFuzz", "CLZ4", "CZlib", "Codecs", "QEMUMonitor", "QEMUState", "Rendezvous", "SaveDisk",
-        "SystemIO",
-        "TestSupport", "Transfer", "Xen", "Xenstore",
+        "CFuzz", "CLZ4", "CZlib", "Codecs", "Decoding", "QEMUMonitor", "QEMUState", "Rendezvous",
+        "SaveDisk", "SaveFiles", "SystemIO", "TestSupport", "Transfer", "Xen", "Xenstore",
       ],
       path: "Tests/Fuzz/Targets", swiftSettings: strict),
     .executableTarget(

@@ -35,6 +35,7 @@ public enum DecodeAnswer: Sendable {
   case carried(DoorVerdict, metadata: [UInt8])
   /// And so many bytes of sections in the output.
   case state(TrailerFinding, outputBytes: UInt64)
+  case saveFile(Judged)
 
   /// Of the answer to a task.
   public static func messageBytes(_ task: DecodeTask) -> Int {
@@ -42,6 +43,7 @@ public enum DecodeAnswer: Sendable {
     case .door: DoorVerdict.messageBytes
     case .carry: DoorVerdict.messageBytes + KeptMetadata.messageBytes
     case .state: TrailerFinding.messageBytes + 8
+    case .saveFile: Judged.messageBytes
     }
   }
 
@@ -55,6 +57,7 @@ public enum DecodeAnswer: Sendable {
     case .state(let finding, let outputBytes):
       finding.encode(into: &bytes)
       bytes.append(littleEndian: outputBytes)
+    case .saveFile(let judged): judged.encode(into: &bytes)
     }
     return bytes
   }
@@ -65,13 +68,14 @@ public enum DecodeAnswer: Sendable {
       throw MessageError()
     }
     switch request.task {
-    case .door: self = .door(try DecodeAnswer.verdict(message, request))
+    case .door: self = .door(try DecodeAnswer.doorVerdict(message, request))
     case .carry:
-      let verdict = try DecodeAnswer.verdict(
+      let verdict = try DecodeAnswer.doorVerdict(
         message.extracting(0..<DoorVerdict.messageBytes), request)
       var cursor = ByteCursor(
         message.extracting(DoorVerdict.messageBytes..<message.byteCount))
       self = .carried(verdict, metadata: try KeptMetadata.parse(&cursor))
+    case .saveFile: self = .saveFile(try Judged(parsing: message, to: request))
     case .state:
       var cursor = ByteCursor(message)
       let finding = try TrailerFinding(
@@ -82,7 +86,7 @@ public enum DecodeAnswer: Sendable {
     }
   }
 
-  private static func verdict(
+  static func doorVerdict(
     _ message: RawSpan, _ request: DecodeRequest
   ) throws(MessageError) -> DoorVerdict {
     let verdict = try DoorVerdict(

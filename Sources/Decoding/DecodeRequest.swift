@@ -1,5 +1,6 @@
 import QEMUState
 import SaveDisk
+import SaveFiles
 import SystemIO
 import Transfer
 
@@ -11,6 +12,8 @@ public enum DecodeTask: Sendable, BitwiseCopyable {
   case carry
   /// A state file by its trailer; its sections to the output if they are wanted.
   case state(listsSections: Bool)
+  /// What may be a toolstack's file.
+  case saveFile(SaveFileTask)
 }
 
 /// All that the decoder's process is told, in one message of fixed size, little-endian.
@@ -64,6 +67,9 @@ public struct DecodeRequest: Sendable {
     case state = 4
     case stateAndSections = 5
     case carry = 6
+    case verifySaveFile = 7
+    case listSaveFile = 8
+    case extractSaveFile = 9
   }
 
   private static let noName = [UInt8](repeating: 0, count: 32)
@@ -83,6 +89,9 @@ public struct DecodeRequest: Sendable {
     case .door(.list): number = .list
     case .carry: number = .carry
     case .state(let listsSections): number = listsSections ? .stateAndSections : .state
+    case .saveFile(.verify): number = .verifySaveFile
+    case .saveFile(.list): number = .listSaveFile
+    case .saveFile(.extract): number = .extractSaveFile
     }
     bytes.append(littleEndian: DecodeRequest.magic)
     bytes.append(littleEndian: DecodeRequest.version)
@@ -131,7 +140,11 @@ public struct DecodeRequest: Sendable {
       case .list: task = .door(.list)
       case .carry: task = .carry
       case .state: task = .state(listsSections: false)
-      default: task = .state(listsSections: true)
+      case .stateAndSections: task = .state(listsSections: true)
+      case .verifySaveFile: task = .saveFile(.verify)
+      case .listSaveFile: task = .saveFile(.list)
+      case .extractSaveFile: task = .saveFile(.extract)
+      case .extract: throw MessageError()
       }
     }
     guard cursor.firstNonZero(count: message.byteCount - cursor.position) == nil else {
@@ -154,22 +167,43 @@ public struct DecodeRequest: Sendable {
     case .door(.verify), .state(listsSections: false): 0
     case .door(.extract), .carry: options.limits.maxStateBytes
     case .door(.list): RecordEntry.maxListBytes
-    case .state: UInt64(StateSection.maxCount * StateSection.messageBytes)
+    case .state: DecodeRequest.maxSectionsBytes
+    // A list of a disk's records, or a state.
+    case .saveFile(.list):
+      max(
+        RecordEntry.maxListBytes,
+        maxStateFileBytes + DecodeRequest.maxSectionsBytes
+          + UInt64(SaveFileEntry.maxCount * SaveFileEntry.byteCount))
+    case .saveFile: maxStateFileBytes
     }
+  }
+
+  private static let maxSectionsBytes = UInt64(
+    StateSection.maxCount * StateSection.messageBytes)
+
+  /// Most bytes of a state with its trailer.
+  public var maxStateFileBytes: UInt64 {
+    options.limits.maxStateBytes + StateFile.maxTrailerBytes
   }
 
   /// Memory beside the program: records and chunks of at most 1 MiB twice, zlib's window, and room;
   /// and the state where its sections are looked for.
   public var maxMemoryBytes: UInt64 {
     let usual: UInt64 = 32 << 20
-    if case .state(listsSections: true) = task { return usual + (shape.totalBytes ?? 0) }
-    return usual
+    switch task {
+    case .state(listsSections: true): return usual + (shape.totalBytes ?? 0)
+    case .saveFile(.list): return usual + maxStateFileBytes
+    default: return usual
+    }
   }
 
   /// Processor time: what the slowest codec takes on a slow machine (5 MB/s), twice for a state
-  /// that is checked and listed, and some.
+  /// that is checked and listed, and some. Of a save file, a guest's memory with it, what the shortest
+  /// records take (20 MB/s); how long a pipe is nobody knows, 1 TiB at most.
   public var maxSeconds: UInt64 {
     let bytes = min(shape.totalBytes ?? .max, options.limits.maxDiskBytes)
-    return 20 + (bytes + options.limits.maxStateBytes) / 5_000_000
+    let seconds = 20 + (bytes + options.limits.maxStateBytes) / 5_000_000
+    guard case .saveFile = task else { return seconds }
+    return seconds + (shape.totalBytes ?? 1 << 40) / 20_000_000
   }
 }

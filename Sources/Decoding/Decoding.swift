@@ -25,25 +25,30 @@ public enum Decoding {
       let finding = StateFile.check(input, bytes: bytes, options: request.options)
       if !listsSections { return .state(finding, outputBytes: 0) }
       do throws(SystemError) {
-        return .state(finding, outputBytes: try list(input, finding, bytes, output))
+        let list = try sections(input, finding, bytes)
+        try unsafe output.file(isInOverflow: false).writeAll(list.span.bytes)
+        return .state(finding, outputBytes: UInt64(list.count))
       } catch {
         return .state(.unreadable(error), outputBytes: 0)
       }
+    case .saveFile(let task):
+      return .saveFile(
+        SaveFileDoor.open(
+          input, shape: request.shape, task: task, options: request.options, output: output))
     }
   }
 
-  private static func list(
-    _ input: borrowing FileDescriptor, _ finding: TrailerFinding, _ fileBytes: UInt64,
-    _ output: borrowing DoorOutput
-  ) throws(SystemError) -> UInt64 {
+  /// The sections of a state file, as messages have them.
+  static func sections(
+    _ input: borrowing FileDescriptor, _ finding: TrailerFinding, _ fileBytes: UInt64
+  ) throws(SystemError) -> [UInt8] {
     var count = Int(clamping: fileBytes)
     if case .good(let facts) = finding { count = Int(clamping: facts.stateBytes) }
-    if count == 0 { return 0 }
+    if count == 0 { return [] }
     var state = AlignedBuffer(byteCount: count)
     try StateFile.read(input, at: 0, into: &state, count: count)
-    var entries: [UInt8] = []
-    for section in SectionList.scan(state.bytes(0..<count)) { section.encode(into: &entries) }
-    try unsafe output.file(isInOverflow: false).writeAll(entries.span.bytes)
-    return UInt64(entries.count)
+    var list: [UInt8] = []
+    for section in SectionList.scan(state.bytes(0..<count)) { section.encode(into: &list) }
+    return list
   }
 }

@@ -145,7 +145,7 @@ private struct MetadataSink: LogSink {
 
 extension DiskError {
   /// The same error of a disk that begins at `start` of a larger file.
-  fileprivate func moved(by start: UInt64) -> DiskError {
+  public func moved(by start: UInt64) -> DiskError {
     DiskError(
       verdict, structure, field, at: start + offset, found: found, expected: expected)
   }

@@ -52,16 +52,18 @@ extension FileDescriptor {
     }
   }
 
-  /// The first `count` bytes of this file. A file that is shorter is an error (EIO).
+  /// `count` bytes of this file, from `offset` on. A file that is shorter is an error (EIO).
   ///
   /// - Parameter count: bounded by the caller before.
-  public func bytes(count: UInt64) throws(SystemError) -> [UInt8] {
+  public func bytes(
+    from offset: UInt64 = 0, count: UInt64
+  ) throws(SystemError) -> [UInt8] {
     var bytes: [UInt8] = []
     var buffer = AlignedBuffer(byteCount: FileDescriptor.pieceBytes)
     while UInt64(bytes.count) < count {
       let wanted = Int(min(count - UInt64(bytes.count), UInt64(FileDescriptor.pieceBytes)))
       var piece = buffer.mutableBytes(0..<wanted)
-      let fetched = try read(into: &piece, from: 0, at: UInt64(bytes.count))
+      let fetched = try read(into: &piece, from: 0, at: offset + UInt64(bytes.count))
       if fetched == 0 { throw SystemError(.pread, errno: Errno.ioError) }
       bytes += buffer.array(0..<fetched)
     }

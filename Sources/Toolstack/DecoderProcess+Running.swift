@@ -1,5 +1,6 @@
 import Decoding
 import SaveDisk
+import SaveFiles
 import SystemIO
 import Transfer
 
@@ -86,6 +87,14 @@ extension DecoderProcess {
       bytes = verdict.outputBytes
       isInOverflow = verdict.isInOverflow
     case (.state(_, let outputBytes), .state): bytes = outputBytes
+    case (.saveFile(.disk(let verdict)), .saveFile(let task)):
+      guard case .list = task else { return }
+      bytes = verdict.outputBytes
+      isInOverflow = verdict.isInOverflow
+    case (.saveFile(.saveFile(let verdict)), .saveFile):
+      if case .output? = verdict.failure { return }
+      bytes = verdict.outputBytes
+      isInOverflow = verdict.isInOverflow
     default: throw .nonsense
     }
     let status = try attempt { () throws(SystemError) in

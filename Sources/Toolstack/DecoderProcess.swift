@@ -50,6 +50,27 @@ enum DecoderProcess {
     }
   }
 
+  /// `SaveFileDoor.open`, behind walls.
+  static func judge(
+    _ input: borrowing FileDescriptor, task: SaveFileTask, options: ReadOptions,
+    output: borrowing DoorOutput
+  ) -> Judged {
+    let shape: InputShape
+    do throws(SystemError) {
+      shape = try InputShape(of: input)
+    } catch {
+      return .disk(DoorVerdict(failure: .input(error)))
+    }
+    do throws(DecoderFailure) {
+      if case .saveFile(let judged) = try ask(.saveFile(task), input, shape, options, output) {
+        return judged
+      }
+      return .disk(DoorVerdict(failure: .decoder(.nonsense)))
+    } catch {
+      return .disk(DoorVerdict(failure: .decoder(error)))
+    }
+  }
+
   /// A state file by its trailer, and its sections if they are wanted.
   static func look(
     at file: borrowing FileDescriptor, _ path: SystemPath, bytes: UInt64, options: ReadOptions,
@@ -78,7 +99,7 @@ enum DecoderProcess {
     }
   }
 
-  private static func sections(
+  static func sections(
     _ list: [UInt8], stateBytes: UInt64
   ) throws(MessageError) -> [StateSection] {
     var sections: [StateSection] = []

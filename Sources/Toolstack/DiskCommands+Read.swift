@@ -15,12 +15,7 @@ extension DiskCommands {
     options: ReadOptions, isForced: Bool
   ) throws(ToolError) -> DoorVerdict {
     let input = try openInput(path)
-    if !output.isStandardStream, try existing(output) == .regular,
-      let given = try? input.status(), let status = try? FileStatus.of(output),
-      given.isSameFile(as: status)
-    {
-      throw ToolError(.wouldDestroy, output) { $0.append("is the disk itself") }
-    }
+    try requireOther(output, than: input)
     var target = try Output(output, isForced: isForced, opensNow: false)
     if target.isNewFile {
       let file = try target.descriptor()

@@ -3,6 +3,7 @@ import Foundation
 /// fixtures/manifest.json: what every fixture is and what must be said of it.
 public struct Manifest: Decodable, Sendable {
   public let fixtures: [Fixture]
+  public let saveFiles: [SaveFile]
 
   public struct Fixture: Decodable, Sendable {
     /// From the manifest's directory.
@@ -19,6 +20,31 @@ public struct Manifest: Decodable, Sendable {
     public let limits: Limits?
     /// Nil if the writer would lay the same streams out differently.
     public let write: Write?
+  }
+
+  /// A toolstack's save file.
+  public struct SaveFile: Decodable, Sendable {
+    public let file: String
+    public let container: String?
+    public let verdict: String
+    public let exitCode: UInt8
+    /// Nil of a good one, like `field` and `offset`.
+    public let structure: String?
+    public let field: String?
+    public let offset: UInt64?
+    /// Up to its end, without what may follow.
+    public let containerBytes: UInt64?
+    public let entryCount: UInt64?
+    /// Nil if there is no state in it.
+    public let state: SavedState?
+    public let limits: Limits?
+  }
+
+  public struct SavedState: Decodable, Sendable {
+    public let offset: UInt64
+    /// With its trailer.
+    public let bytes: UInt64
+    public let trailer: String
   }
 
   public struct Stream: Decodable, Sendable {

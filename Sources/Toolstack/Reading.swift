@@ -1,3 +1,4 @@
+import Decoding
 import SaveDisk
 import SystemIO
 import Transfer
@@ -21,33 +22,69 @@ public struct Judgement: Sendable {
   }
 }
 
-extension DiskCommands {
-  /// `verify` of one path: never fails, the judgement says what was found.
-  public static func verify(_ path: SystemPath, options: ReadOptions) -> Judgement {
-    do throws(ToolError) {
-      let input = try openInput(path)
-      let verdict = DecoderProcess.open(input, task: .verify, options: options, output: .nowhere)
-      return Judgement(path: path, verdict: verdict)
-    } catch {
-      return Judgement(path: path, status: error.status, verdict: nil, reason: error.reason)
+/// What has been found in a file: a save disk, or something that is judged as one, or a toolstack's
+/// save file.
+public enum Finding: Sendable {
+  case disk(Judgement)
+  case saveFile(SaveFileJudgement)
+
+  public var status: ExitStatus {
+    switch self {
+    case .disk(let judgement): judgement.status
+    case .saveFile(let judgement): judgement.status
     }
   }
 
-  /// `inspect`: the judgement, and every record that came before its end.
-  public static func inspect(
-    _ path: SystemPath, options: ReadOptions
-  ) throws(ToolError) -> (Judgement, [RecordEntry]) {
-    let input = try openInput(path)
-    let memory = try attempt(path) { () throws(SystemError) in try FileDescriptor.inMemory() }
-    let number = memory.number
-    let output = DoorOutput(memory)
-    let verdict = DecoderProcess.open(input, task: .list, options: options, output: output)
-    // The output's descriptor is open as long as `output` is.
-    let entries = try attempt(path) { () throws(SystemError) in
-      try recordEntries(FileDescriptor(borrowing: number), bytes: verdict.outputBytes)
+  /// The path and the reason, in one line.
+  public var complaint: PlainText {
+    switch self {
+    case .disk(let judgement): judgement.complaint
+    case .saveFile(let judgement): judgement.complaint
     }
-    _ = consume output
-    return (Judgement(path: path, verdict: verdict), entries)
+  }
+}
+
+extension DiskCommands {
+  /// `verify` of one path: never fails, the finding says what was found.
+  ///
+  /// - Parameter spoolDirectory: for a state that does not fit into memory.
+  public static func verify(
+    _ path: SystemPath, options: ReadOptions, spoolDirectory: SystemPath
+  ) -> Finding {
+    do throws(ToolError) {
+      let input = try openInput(path)
+      var problem: SystemError?
+      let output = try attempt(path) { () throws(SystemError) in
+        try Spool.output(in: spoolDirectory, &problem)
+      }
+      switch DecoderProcess.judge(input, task: .verify, options: options, output: output) {
+      case .disk(let verdict): return .disk(Judgement(path: path, verdict: verdict))
+      case .saveFile(let verdict): return .saveFile(SaveFileJudgement(path: path, verdict))
+      }
+    } catch {
+      return .disk(
+        Judgement(path: path, status: error.status, verdict: nil, reason: error.reason))
+    }
+  }
+
+  /// `inspect`: the finding, and every record of a disk that came before its end.
+  public static func inspect(
+    _ path: SystemPath, options: ReadOptions, spoolDirectory: SystemPath
+  ) throws(ToolError) -> (Finding, [RecordEntry]) {
+    let input = try openInput(path)
+    var problem: SystemError?
+    let output = try attempt(path) { () throws(SystemError) in
+      try Spool.output(in: spoolDirectory, &problem)
+    }
+    switch DecoderProcess.judge(input, task: .list, options: options, output: output) {
+    case .disk(let verdict):
+      let entries = try attempt(path) { () throws(SystemError) in
+        try recordEntries(output.file(verdict), bytes: verdict.outputBytes)
+      }
+      return (.disk(Judgement(path: path, verdict: verdict)), entries)
+    case .saveFile(let verdict):
+      return (.saveFile(try SaveFileJudgement(path: path, verdict, lists: output)), [])
+    }
   }
 
   private static func recordEntries(

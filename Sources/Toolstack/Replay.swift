@@ -22,30 +22,54 @@ public struct Replay: Sendable {
 
   /// - Throws: `ToolError` if the manifest cannot be read.
   public mutating func run() throws(ToolError) {
-    for fixture in try readManifest().fixtures {
+    let manifest = try readManifest()
+    for fixture in manifest.fixtures {
       judged += 1
       guard let path = directory.appending([UInt8](fixture.file.utf8)),
-        let options = options(fixture)
+        let options = options(fixture.limits)
       else {
-        note(fixture, "the manifest's entry cannot be used")
+        note(fixture.file, "the manifest's entry cannot be used")
         continue
       }
-      let judgement = DiskCommands.verify(path, options: options)
+      guard case .disk(let judgement) = finding(path, options) else {
+        note(fixture.file, "found a save file of a toolstack's")
+        continue
+      }
       if let difference = difference(fixture, judgement) {
-        note(fixture, difference)
+        note(fixture.file, difference)
       } else if let write = fixture.write {
         if let difference = rewrite(path, judgement, options, write) {
-          note(fixture, difference)
+          note(fixture.file, difference)
         } else {
           rewritten += 1
         }
       }
     }
+    for fixture in manifest.saveFiles { judge(fixture) }
   }
 
-  private mutating func note(_ fixture: Manifest.Fixture, _ difference: String) {
+  private func finding(_ path: SystemPath, _ options: ReadOptions) -> Finding {
+    DiskCommands.verify(path, options: options, spoolDirectory: SystemPath(word: "/var/tmp"))
+  }
+
+  private mutating func judge(_ fixture: Manifest.SaveFile) {
+    judged += 1
+    guard let path = directory.appending([UInt8](fixture.file.utf8)),
+      let options = options(fixture.limits)
+    else {
+      note(fixture.file, "the manifest's entry cannot be used")
+      return
+    }
+    switch finding(path, options) {
+    case .saveFile(let judgement):
+      if let difference = fixture.difference(judgement) { note(fixture.file, difference) }
+    case .disk: note(fixture.file, "found no save file of a toolstack's")
+    }
+  }
+
+  private mutating func note(_ file: String, _ difference: String) {
     var text = PlainText()
-    text.append(escaping: fixture.file.utf8)
+    text.append(escaping: file.utf8)
     text.append(": ")
     text.append(escaping: difference.utf8)
     differences.append(text)
@@ -68,12 +92,12 @@ public struct Replay: Sendable {
     }
   }
 
-  private func options(_ fixture: Manifest.Fixture) -> ReadOptions? {
+  private func options(_ limits: Manifest.Limits?) -> ReadOptions? {
     var options = ReadOptions()
-    if let bytes = fixture.limits?.maxStateBytes {
+    if let bytes = limits?.maxStateBytes {
       options.limits = ReaderLimits(maxStateBytes: bytes)
     }
-    if let names = fixture.limits?.codecs {
+    if let names = limits?.codecs {
       guard let codecs = CodecSet(names: names) else { return nil }
       options.acceptedCodecs = codecs
     }

@@ -70,6 +70,24 @@ enum Spool {
     }
   }
 
+  /// Holds back what the door gives: in memory first, then in an unlinked file.
+  ///
+  /// - Parameters:
+  ///   - directory: one that cannot be used matters only when so much comes.
+  ///   - problem: what is wrong with it.
+  static func output(
+    in directory: SystemPath, _ problem: inout SystemError?
+  ) throws(SystemError) -> DoorOutput {
+    let memory = try FileDescriptor.inMemory()
+    var overflow: FileDescriptor?
+    do throws(SystemError) {
+      overflow = try FileDescriptor.unlinked(in: directory)
+    } catch {
+      problem = error
+    }
+    return DoorOutput(memory: memory, maxBytes: maxBytesInMemory, overflow: overflow.take())
+  }
+
   /// - Parameters:
   ///   - path: names the disk in errors.
   ///   - directory: for what does not fit into memory. One that cannot be used matters only then.
@@ -104,16 +122,10 @@ enum Spool {
     private let problem: SystemError?
 
     init(_ disk: SystemPath, _ directory: SystemPath) throws(ToolError) {
-      let memory = try attempt(disk) { () throws(SystemError) in try FileDescriptor.inMemory() }
-      var overflow: FileDescriptor?
       var problem: SystemError?
-      do throws(SystemError) {
-        overflow = try FileDescriptor.unlinked(in: directory)
-      } catch {
-        problem = error
+      output = try attempt(disk) { () throws(SystemError) in
+        try Spool.output(in: directory, &problem)
       }
-      output = DoorOutput(
-        memory: memory, maxBytes: maxBytesInMemory, overflow: overflow.take())
       self.disk = disk
       self.directory = directory
       self.problem = problem

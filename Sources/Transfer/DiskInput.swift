@@ -5,8 +5,8 @@ import SystemIO
 ///
 /// Somebody may still be writing the disk: what has been fetched is looked at here and nowhere
 /// else, and is not fetched again (formats/save-disk.md, section 7, "Fetch once").
-struct DiskInput: ~Copyable {
-  let shape: InputShape
+public struct DiskInput: ~Copyable {
+  public let shape: InputShape
   var kind: InputShape.Kind { shape.kind }
   /// Length when it was opened, in bytes; nil for a stream.
   var totalBytes: UInt64? { shape.totalBytes }
@@ -25,8 +25,12 @@ struct DiskInput: ~Copyable {
   /// Header, and the whole of most device states when stored.
   private static let initialWindowBytes = 65_536
 
+  /// Most that can be fetched at once before `expectRecords`: the window, but for what keeps reads
+  /// aligned.
+  public static let maxFetchBytes = initialWindowBytes - Layout.blockBytes
+
   /// - Parameter shape: nil if it is to be found out.
-  init(_ input: borrowing FileDescriptor, _ shape: InputShape?) throws(SystemError) {
+  public init(_ input: borrowing FileDescriptor, _ shape: InputShape?) throws(SystemError) {
     let found = if let shape { shape } else { try InputShape(of: input) }
     self.shape = found
     end = found.totalBytes ?? .max
@@ -52,7 +56,7 @@ struct DiskInput: ~Copyable {
   ///
   /// - Parameter count: at most a record of the disk and a block.
   /// - Returns: `count`, or less at the end.
-  mutating func fetch(_ count: Int) throws(SystemError) -> Int {
+  public mutating func fetch(_ count: Int) throws(SystemError) -> Int {
     while window.count < count && !isAtEnd { try fetchMore(count) }
     let position = fetchOffset - UInt64(window.count)
     return min(window.count, count, Int(clamping: end - min(end, position)))
@@ -88,15 +92,41 @@ struct DiskInput: ~Copyable {
 
   /// The first `count` fetched bytes.
   @_lifetime(borrow self)
-  borrowing func bytes(_ count: Int) -> RawSpan {
+  public borrowing func bytes(_ count: Int) -> RawSpan {
     precondition(count <= window.count)
     return buffer.bytes(window.lowerBound..<(window.lowerBound + count))
   }
 
   /// Leaves the first `count` fetched bytes behind.
-  mutating func consume(_ count: Int) {
+  public mutating func consume(_ count: Int) {
     precondition(count <= window.count)
     window = (window.lowerBound + count)..<window.upperBound
+  }
+
+  /// Leaves the next `count` bytes behind, fetched or not; of a file or device what has not been
+  /// fetched never is.
+  ///
+  /// - Returns: `count`, or less at the end.
+  public mutating func skip(_ count: UInt64) throws(SystemError) -> UInt64 {
+    var done: UInt64 = 0
+    while done < count {
+      if window.isEmpty && kind != .stream {
+        // Whole blocks, so that reads stay aligned for O_DIRECT.
+        let wanted = count - done
+        let target = fetchOffset + min(wanted, end - min(end, fetchOffset))
+        let block = target / UInt64(Layout.blockBytes) * UInt64(Layout.blockBytes)
+        if block > fetchOffset {
+          done += block - fetchOffset
+          fetchOffset = block
+          window = 0..<0
+        }
+      }
+      let piece = try fetch(Int(min(count - done, UInt64(DiskInput.maxFetchBytes))))
+      if piece == 0 { break }
+      consume(piece)
+      done += UInt64(piece)
+    }
+    return done
   }
 
   /// Whether the input is an archive and goes on at `diskEnd`. The `count` bytes before it are

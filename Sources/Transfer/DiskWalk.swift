@@ -24,13 +24,18 @@ public struct DiskWalk: ~Copyable {
   public init(
     _ input: borrowing FileDescriptor, shape: InputShape? = nil, options: ReadOptions
   ) throws(WalkError) {
-    self.options = options
     do throws(SystemError) {
-      self.input = try DiskInput(input, shape)
+      self.init(try DiskInput(input, shape), options: options)
     } catch {
       throw .input(error)
     }
-    facts.inputBytes = self.input.totalBytes
+  }
+
+  /// - Parameter input: nothing of it has been consumed.
+  init(_ input: consuming DiskInput, options: ReadOptions) {
+    self.options = options
+    facts.inputBytes = input.totalBytes
+    self.input = input
   }
 
   /// Walks to the end of the disk. Returns only if the disk is good; to be called once.

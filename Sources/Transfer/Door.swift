@@ -73,19 +73,31 @@ public enum Door {
     _ input: borrowing FileDescriptor, shape: InputShape? = nil, task: DoorTask,
     options: ReadOptions, output: borrowing DoorOutput
   ) -> DoorVerdict {
+    do throws(SystemError) {
+      return open(
+        try DiskInput(input, shape), task: task, options: options, output: output)
+    } catch {
+      return DoorVerdict(failure: .input(error))
+    }
+  }
+
+  /// - Parameter input: has been fetched from perhaps, but nothing of it has been consumed.
+  public static func open(
+    _ input: consuming DiskInput, task: DoorTask, options: ReadOptions,
+    output: borrowing DoorOutput
+  ) -> DoorVerdict {
     switch task {
     case .verify:
       var sink = NoSink()
-      let end = walk(input, shape, options, &sink)
-      return verdict(end, OutputPosition())
+      return verdict(walk(input, options, &sink), OutputPosition())
     case .extract(let name):
       var sink = ExtractSink(name: name, output: output)
-      var end = walk(input, shape, options, &sink)
+      var end = walk(input, options, &sink)
       end.require(name)
       return verdict(end, sink.position)
     case .list:
       var sink = ListSink(output: output)
-      let end = walk(input, shape, options, &sink)
+      let end = walk(input, options, &sink)
       return verdict(end, sink.position)
     }
   }
@@ -99,9 +111,13 @@ public enum Door {
     output: borrowing DoorOutput
   ) -> (verdict: DoorVerdict, metadata: [UInt8]) {
     var sink = CarrySink(output: output)
-    var end = walk(input, shape, options, &sink)
-    end.require(.qemu)
-    return (verdict(end, sink.position), sink.metadataBytes)
+    do throws(SystemError) {
+      var end = walk(try DiskInput(input, shape), options, &sink)
+      end.require(.qemu)
+      return (verdict(end, sink.position), sink.metadataBytes)
+    } catch {
+      return (DoorVerdict(failure: .input(error)), [])
+    }
   }
 
   /// How a walk has ended, and what it has learnt before.
@@ -115,21 +131,16 @@ public enum Door {
   }
 
   private static func walk<Sink: LogSink & ~Copyable>(
-    _ input: borrowing FileDescriptor, _ shape: InputShape?, _ options: ReadOptions,
-    _ sink: inout Sink
+    _ input: consuming DiskInput, _ options: ReadOptions, _ sink: inout Sink
   ) -> End {
     var end = End()
+    var walk = DiskWalk(input, options: options)
     do throws(WalkError) {
-      var walk = try DiskWalk(input, shape: shape, options: options)
-      do throws(WalkError) {
-        try walk.run(&sink)
-      } catch {
-        end.failure = DoorFailure(error)
-      }
-      end.facts = walk.facts
+      try walk.run(&sink)
     } catch {
       end.failure = DoorFailure(error)
     }
+    end.facts = walk.facts
     return end
   }
 

@@ -62,25 +62,29 @@ public struct DoorOutput: ~Copyable {
 }
 
 /// How much has been written, and where it is.
-struct OutputPosition {
-  var bytes: UInt64 = 0
-  var isInOverflow = false
+public struct OutputPosition: Sendable, BitwiseCopyable {
+  public var bytes: UInt64 = 0
+  public var isInOverflow = false
+
+  public init() {}
 }
 
 /// Writes to a `DoorOutput` that somebody else owns and keeps open meanwhile.
-struct DoorWriter {
+public struct DoorWriter {
   private let first: Int32
   private let overflow: Int32?
   private let firstMaxBytes: UInt64
-  private(set) var position = OutputPosition()
+  public private(set) var position: OutputPosition
 
-  init(_ output: borrowing DoorOutput) {
+  /// - Parameter position: what has been written already.
+  public init(_ output: borrowing DoorOutput, behind position: OutputPosition = OutputPosition()) {
+    self.position = position
     first = output.first.number
     overflow = output.overflowNumber
     firstMaxBytes = output.firstMaxBytes
   }
 
-  mutating func write(_ bytes: RawSpan) throws(SystemError) {
+  public mutating func write(_ bytes: RawSpan) throws(SystemError) {
     let sum = position.bytes + UInt64(bytes.byteCount)
     if sum > firstMaxBytes && !position.isInOverflow { try moveToOverflow() }
     let target = position.isInOverflow ? overflow ?? first : first

@@ -11,10 +11,14 @@ struct InspectCommand: ParsableCommand {
     discussion: """
       Of a state file, such as 'dump' makes, it shows the trailer and the sections. QEMU's states \
       do not say where a section ends: the list is by their look, for people only.
+
+      Of an xl or libvirt save file, a libxl stream or a xenopsd suspend image it shows headers \
+      and records, and where QEMU's state is, with its trailer and sections.
       """)
 
   @Argument(
-    help: ArgumentHelp("The disk, or a state file; - is standard input.", valueName: "path"))
+    help: ArgumentHelp(
+      "The disk, a state file or a save file; - is standard input.", valueName: "path"))
   var path: PathArgument
 
   @OptionGroup var judging: JudgingOptions
@@ -24,15 +28,23 @@ struct InspectCommand: ParsableCommand {
     judging.sandbox.apply()
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
       if DiskCommands.isStateFile(path.path) { return try inspectState() }
-      let (judgement, records) = try DiskCommands.inspect(
-        path.path, options: judging.readOptions(isDecoding: true))
-      if output.json {
-        try Console.say(json: InspectReport(judgement, records))
-      } else {
-        for line in InspectText.lines(judgement, records) { try Console.say(line) }
-      }
-      if judgement.status != .good { Console.complain(judgement.complaint) }
-      return judgement.status
+      let (finding, records) = try DiskCommands.inspect(
+        path.path, options: judging.readOptions(isDecoding: true),
+        spoolDirectory: SpoolDirectory.path)
+      try say(finding, records)
+      if finding.status != .good { Console.complain(finding.complaint) }
+      return finding.status
+    }
+  }
+
+  private func say(_ finding: Finding, _ records: [RecordEntry]) throws(ToolError) {
+    switch (finding, output.json) {
+    case (.disk(let judgement), true): try Console.say(json: InspectReport(judgement, records))
+    case (.disk(let judgement), false):
+      for line in InspectText.lines(judgement, records) { try Console.say(line) }
+    case (.saveFile(let judgement), true): try Console.say(json: SaveFileInspection(judgement))
+    case (.saveFile(let judgement), false):
+      for line in SaveFileText.lines(judgement) { try Console.say(line) }
     }
   }
 

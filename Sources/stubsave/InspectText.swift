@@ -58,7 +58,7 @@ enum InspectText {
     String(repeating: " ", count: max(0, width - text.count)) + text
   }
 
-  private static func left(_ text: String, _ width: Int) -> String {
+  static func left(_ text: String, _ width: Int) -> String {
     text + String(repeating: " ", count: max(0, width - text.count))
   }
 }

@@ -21,6 +21,32 @@ struct StateReport: Encodable {
     let instance: UInt32
     let version: UInt32
     let payloadBytes: UInt64
+
+    init(_ section: StateSection) {
+      var text = PlainText()
+      text.append(escaping: section.name, maxBytes: 255)
+      offset = section.offset
+      id = section.id
+      name = text.text
+      instance = section.instance
+      version = section.version
+      payloadBytes = section.payloadBytes
+    }
+
+    /// For people.
+    static func lines(_ sections: [Section]) -> [String] {
+      let head = [
+        "sections, by their look",
+        "      offset    id  instance  version   payload  name",
+      ]
+      return head
+        + sections.map { section in
+          InspectText.right("\(section.offset)", 12) + InspectText.right("\(section.id)", 6)
+            + InspectText.right("\(section.instance)", 10)
+            + InspectText.right("\(section.version)", 9)
+            + InspectText.right("\(section.payloadBytes)", 10) + "  \(section.name)"
+        }
+    }
   }
 
   init(_ inspection: StateInspection) {
@@ -33,13 +59,7 @@ struct StateReport: Encodable {
     } else {
       trailer = inspection.hasTrailer ? "good" : "none"
     }
-    sections = inspection.sections.map { section in
-      var name = PlainText()
-      name.append(escaping: section.name, maxBytes: 255)
-      return Section(
-        offset: section.offset, id: section.id, name: name.text, instance: section.instance,
-        version: section.version, payloadBytes: section.payloadBytes)
-    }
+    sections = inspection.sections.map(Section.init)
   }
 
   enum CodingKeys: CodingKey {
@@ -51,14 +71,7 @@ struct StateReport: Encodable {
     var lines = ["\(path): a device state of QEMU, \(stateBytes) bytes; trailer: \(trailer)"]
     if let xxh128 { lines.append("  xxh128   \(xxh128)") }
     lines += metadata.map { "  \($0)" }
-    lines.append("sections, by their look")
-    lines.append("      offset    id  instance  version   payload  name")
-    lines += sections.map { section in
-      InspectText.right("\(section.offset)", 12) + InspectText.right("\(section.id)", 6)
-        + InspectText.right("\(section.instance)", 10)
-        + InspectText.right("\(section.version)", 9)
-        + InspectText.right("\(section.payloadBytes)", 10) + "  \(section.name)"
-    }
+    lines += Section.lines(sections)
     return lines
   }
 }

@@ -19,7 +19,7 @@ struct Stubsave: ParsableCommand {
     subcommands: [
       DumpCommand.self, RestoreCommand.self, ListCommand.self, GCCommand.self,
       AllocateCommand.self, WriteCommand.self, ReadCommand.self, VerifyCommand.self,
-      InspectCommand.self, AttachCommand.self, DetachCommand.self, HooksCommand.self,
-      QMPProxyCommand.self,
+      InspectCommand.self, ExtractCommand.self, WrapCommand.self, AttachCommand.self,
+      DetachCommand.self, HooksCommand.self, QMPProxyCommand.self,
     ])
 }

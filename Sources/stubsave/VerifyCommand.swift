@@ -7,13 +7,15 @@ import Transfer
 struct VerifyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify",
-    abstract: "Judge save disks.",
+    abstract: "Judge save disks, and save files of toolstacks.",
     discussion: """
       One line for each path on standard output; all are judged, and the exit code is that of the \
-      first that is not good.
+      first that is not good. Of an xl or libvirt save file, a libxl stream or a xenopsd suspend \
+      image the framing is judged, and the trailer of QEMU's state.
       """)
 
-  @Argument(help: ArgumentHelp("Disks; - is standard input.", valueName: "path"))
+  @Argument(
+    help: ArgumentHelp("Disks or save files; - is standard input.", valueName: "path"))
   var paths: [PathArgument] = []
 
   @Flag(
@@ -51,18 +53,24 @@ struct VerifyCommand: ParsableCommand {
   private func verify() throws(ToolError) -> ExitStatus {
     var status = ExitStatus.good
     for path in paths.map(\.path) {
-      let judgement = DiskCommands.verify(
-        path, options: judging.readOptions(isDecoding: !isNotDecoding))
-      if output.json {
-        try Console.say(json: VerdictReport(judgement))
-      } else {
-        try Console.say(judgement.line)
-      }
-      if judgement.status != .good {
-        Console.complain(judgement.complaint)
-        if status == .good { status = judgement.status }
+      let finding = DiskCommands.verify(
+        path, options: judging.readOptions(isDecoding: !isNotDecoding),
+        spoolDirectory: SpoolDirectory.path)
+      try say(finding)
+      if finding.status != .good {
+        Console.complain(finding.complaint)
+        if status == .good { status = finding.status }
       }
     }
     return status
+  }
+
+  private func say(_ finding: Finding) throws(ToolError) {
+    switch (finding, output.json) {
+    case (.disk(let judgement), true): try Console.say(json: VerdictReport(judgement))
+    case (.disk(let judgement), false): try Console.say(judgement.line)
+    case (.saveFile(let judgement), true): try Console.say(json: SaveFileReport(judgement))
+    case (.saveFile(let judgement), false): try Console.say(judgement.line)
+    }
   }
 }

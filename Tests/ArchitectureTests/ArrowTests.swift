@@ -24,7 +24,8 @@ import Testing
     "QEMUMonitor": ["SaveDisk", "SystemIO"],
     "Xenstore": ["SaveDisk", "SystemIO"],
     "Rendezvous": ["SaveDisk", "SystemIO", "Xenstore"],
-    "Decoding": ["QEMUState", "Transfer", "SaveDisk", "SystemIO"],
+    "SaveFiles": ["Transfer", "SaveDisk", "SystemIO"],
+    "Decoding": ["SaveFiles", "QEMUState", "Transfer", "SaveDisk", "SystemIO"],
     "DecoderProgram": ["CSeccomp", "Decoding", "Transfer", "SaveDisk", "SystemIO"],
     "stubsave-decode": ["DecoderProgram"],
     "BlockProbe": ["CBlkid", "SaveDisk", "SystemIO"],
@@ -32,11 +33,11 @@ import Testing
     "Xen": ["CXenCall", "Xenstore", "SaveDisk", "SystemIO"],
     "Toolstack": [
       "Decoding", "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState",
-      "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
+      "SaveFiles", "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
     ],
     "stubsave": [
-      "CProgram", "Toolstack", "Transfer", "Rendezvous", "Xen", "QEMUState", "SaveDisk", "Codecs",
-      "SystemIO",
+      "CProgram", "Toolstack", "Transfer", "Rendezvous", "Xen", "QEMUState", "SaveFiles",
+      "SaveDisk", "Codecs", "SystemIO",
     ],
     "stubsave-bench": ["Transfer", "QEMUMonitor", "SaveDisk", "Codecs", "SystemIO"],
   ]
@@ -147,7 +148,10 @@ import Testing
     for target in ["Toolstack", "stubsave", "Xen"] {
       for file in try Self.files(target) {
         let text = try String(contentsOf: file, encoding: .utf8)
-        for word in ["Door.open(", "StateFile.check(", "SectionList.scan(", "ChunkCodec.decode("] {
+        for word in [
+          "Door.open(", "StateFile.check(", "SectionList.scan(", "ChunkCodec.decode(",
+          "SaveFileWalk(", "SaveFileFormat(",
+        ] {
           let name = "\(target)/\(file.lastPathComponent)"
           #expect(!text.contains(word), "\(name) has \(word)")
         }

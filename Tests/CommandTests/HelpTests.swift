@@ -14,8 +14,8 @@ struct HelpTests {
   init() throws { bench = try Workbench() }
 
   static let commands = [
-    "dump", "restore", "list", "gc", "allocate", "write", "read", "verify", "inspect", "attach",
-    "detach", "hooks", "hooks install", "hooks remove", "hooks show", "qmp-proxy",
+    "dump", "restore", "list", "gc", "allocate", "write", "read", "verify", "inspect", "extract",
+    "wrap", "attach", "detach", "hooks", "hooks install", "hooks remove", "hooks show", "qmp-proxy",
   ]
 
   @Test func theProgramsHelp() async throws {

@@ -15,10 +15,10 @@ struct ReplayTests {
   private static let manifest = Repository.fixtureURL("manifest.json")
 
   private func counts() throws -> (all: Int, written: Int) {
-    let fixtures = try JSONDecoder().decode(
-      ManifestJSON.self, from: Data(contentsOf: Self.manifest)
-    ).fixtures
-    return (fixtures.count, fixtures.count { $0.write != nil })
+    let manifest = try JSONDecoder().decode(
+      ManifestJSON.self, from: Data(contentsOf: Self.manifest))
+    let fixtures = manifest.fixtures
+    return (fixtures.count + manifest.saveFiles.count, fixtures.count { $0.write != nil })
   }
 
   @Test func theFixturesAreAsRecorded() async throws {
@@ -60,6 +60,22 @@ struct ReplayTests {
     try change("over-limit/state-one-byte-over.savedisk") { $0["limits"] = nil }
     try change("incomplete/cut-4192-begin-body-32.savedisk") { $0["file"] = "incomplete/gone" }
     manifest["fixtures"] = fixtures
+    var saveFiles = try #require(manifest["saveFiles"] as? [[String: Any]])
+    func changeSaveFile(_ file: String, _ body: (inout [String: Any]) -> Void) throws {
+      let index = try #require(saveFiles.firstIndex { $0["file"] as? String == file })
+      body(&saveFiles[index])
+    }
+    try changeSaveFile("good/xl.xlsave") { $0["container"] = "libxl stream" }
+    try changeSaveFile("good/libvirt.libvirtsave") { $0["containerBytes"] = 4096 }
+    try changeSaveFile("good/libxl.libxl") { $0["entryCount"] = 14 }
+    try changeSaveFile("good/libxl-pv.libxl") {
+      $0["state"] = ["offset": 0, "bytes": 4, "trailer": "none"]
+    }
+    try changeSaveFile("good/suspend.suspend") { $0["state"] = nil }
+    try changeSaveFile("corrupt/xl-state-empty.xlsave") { $0["offset"] = 1 }
+    try changeSaveFile("unsupported/libxl-second-state.libxl") { $0["field"] = "emulator_id" }
+    try changeSaveFile("over-limit/xl-state-over-limit.xlsave") { $0["limits"] = nil }
+    manifest["saveFiles"] = saveFiles
     try bench.put(JSONSerialization.data(withJSONObject: manifest), "manifest.json")
 
     let named = [
@@ -67,6 +83,9 @@ struct ReplayTests {
       "unsupported/header-version-2.savedisk", "corrupt/body-lz4-cut.savedisk",
       "corrupt/body-zlib-cut.savedisk", "good/four-streams.savedisk", "good/qemu-last.savedisk",
       "good/worked-example.savedisk", "over-limit/state-one-byte-over.savedisk", "incomplete/gone",
+      "good/xl.xlsave", "good/libvirt.libvirtsave", "good/libxl.libxl", "good/libxl-pv.libxl",
+      "good/suspend.suspend", "corrupt/xl-state-empty.xlsave",
+      "unsupported/libxl-second-state.libxl", "over-limit/xl-state-over-limit.xlsave",
     ].sorted()
     let outcome = try await bench.stubsave("verify", "--json", "--replay", ".", exits: 1)
     let found = outcome.complaintLines.compactMap { line in
@@ -78,7 +97,8 @@ struct ReplayTests {
     let (all, written) = try counts()
     #expect(report.type == "replay")
     #expect(report.judged == all)
-    #expect(report.rewritten == written - named.count { $0.hasPrefix("good/") })
+    let disks = named.count { $0.hasPrefix("good/") && $0.hasSuffix(".savedisk") }
+    #expect(report.rewritten == written - disks)
     #expect(report.differences.map { "stubsave: \($0)" } == outcome.complaintLines)
   }
 

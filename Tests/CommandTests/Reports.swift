@@ -79,6 +79,24 @@ struct FailureJSON: Decodable {
 /// fixtures/manifest.json, as far as these tests need it.
 struct ManifestJSON: Decodable {
   let fixtures: [Fixture]
+  let saveFiles: [SaveFile]
+
+  struct SaveFile: Decodable {
+    let file: String
+    let container: String
+    let exitCode: Int32
+    let structure: String?
+    let field: String?
+    let offset: Int?
+    let containerBytes: Int?
+    let state: SavedState?
+  }
+
+  struct SavedState: Decodable {
+    let offset: Int
+    let bytes: Int
+    let trailer: String
+  }
 
   struct Fixture: Decodable {
     let file: String

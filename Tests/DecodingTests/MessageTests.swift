@@ -7,6 +7,7 @@
 import Codecs
 import Decoding
 import SaveDisk
+import SaveFiles
 import SystemIO
 import TestSupport
 import Testing
@@ -29,6 +30,7 @@ import Transfer
   private static let tasks: [DecodeTask] = [
     .door(.verify), .door(.extract(.qemu)), .door(.extract(.metadata)), .door(.list),
     .state(listsSections: false), .state(listsSections: true), .carry,
+    .saveFile(.verify), .saveFile(.list), .saveFile(.extract),
   ]
 
   @Test(arguments: tasks.indices) func `a request arrives`(index: Int) throws {
@@ -140,9 +142,52 @@ import Transfer
     #expect(try DecodeAnswer(parsing: bytes.rawSpan, to: request).encode() == bytes)
   }
 
-  @Test(arguments: [0, 3, 5, 6])
-  func `no flipped bit traps or goes beyond a limit`(task: Int) throws {
-    let bytes = task == 5 ? [UInt8](repeating: 0x51, count: 5000) : try Self.disk()
+  private static func saveFile() throws -> [UInt8] {
+    try Repository.bytes("fixtures/good/xl.xlsave")
+  }
+
+  @Test func `an answer on a save file arrives`() throws {
+    for task in [SaveFileTask.verify, .list, .extract] {
+      for damage in [false, true] {
+        var file = try Self.saveFile()
+        if damage { file[file.count - 1] ^= 1 }
+        let (request, bytes) = try Self.answer(file, .saveFile(task))
+        let answer = try DecodeAnswer(parsing: bytes.rawSpan, to: request)
+        #expect(answer.encode() == bytes)
+        guard case .saveFile(.saveFile(let verdict)) = answer else {
+          Issue.record("another answer")
+          return
+        }
+        #expect((verdict.problem == nil) == !damage)
+        #expect(verdict.facts.format == .xl && verdict.facts.state?.offset == 4547)
+        if case .good? = verdict.trailer {} else { Issue.record("no good trailer") }
+      }
+    }
+  }
+
+  @Test func `what is no save file is judged as a save disk, but not extracted from`() throws {
+    let (request, bytes) = try Self.answer(try Self.disk(), .saveFile(.verify))
+    guard case .saveFile(.disk(let verdict)) = try DecodeAnswer(parsing: bytes.rawSpan, to: request)
+    else {
+      Issue.record("another answer")
+      return
+    }
+    #expect(verdict.failure == nil)
+    let other = Self.request(.saveFile(.extract), request.shape)
+    #expect(throws: MessageError.self) {
+      try DecodeAnswer(parsing: bytes.rawSpan, to: other)
+    }
+  }
+
+  @Test(arguments: [0, 3, 5, 6, 7]) func `no flipped bit traps or goes beyond a limit`(
+    task: Int
+  ) throws {
+    let bytes =
+      switch task {
+      case 5: [UInt8](repeating: 0x51, count: 5000)
+      case 7: try Self.saveFile()
+      default: try Self.disk()
+      }
     let (request, good) = try Self.answer(bytes, Self.tasks[task])
     for bit in 0..<(8 * good.count) {
       var damaged = good
@@ -180,6 +225,15 @@ import Transfer
       #expect(outputBytes <= request.maxOutputBytes)
       if case .good(let facts) = finding {
         #expect(facts.stateBytes <= request.shape.totalBytes ?? 0)
+      }
+    case .saveFile(.disk(let verdict)):
+      #expect(verdict.outputBytes <= request.maxOutputBytes)
+    case .saveFile(.saveFile(let verdict)):
+      #expect(verdict.outputBytes <= request.maxOutputBytes)
+      #expect(verdict.facts.bytes <= request.shape.totalBytes ?? 0)
+      if let state = verdict.facts.state {
+        #expect(state.offset + state.bytes <= request.shape.totalBytes ?? 0)
+        #expect(state.bytes == verdict.stateBytes)
       }
     }
   }

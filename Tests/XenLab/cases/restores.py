@@ -9,7 +9,7 @@ from pathlib import Path
 from dom0 import Outcome, Score, expect, good, nothing_left
 from guests import LOCAL, node, run
 from hvm import BANNER, HVM, all_traces, good_xl, xl
-from savefile import emulator_states, qemus, with_state
+from savefile import emulator_states, qemus, told_bad, with_state
 from saves import counting, restored, saved
 from serials import Serials, all_serials
 
@@ -51,6 +51,7 @@ def bad_files(score: Score, guest: HVM) -> None:
     for name, (change, reason) in BAD.items():
         def one(change: Callable[[bytes], bytes] = change, reason: str = reason) -> str:
             with_state(guest.file, changed, change)
+            told_bad(changed)
             with nothing_left(look=all_traces):
                 outcome = not_restored(guest, changed, reason)
             return f"{outcome.seconds:.1f} s: {guest.proxy_log().strip().splitlines()[-1][:150]}"

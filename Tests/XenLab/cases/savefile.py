@@ -3,12 +3,13 @@ libxc-migration-stream.pandoc)."""
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from dom0 import expect
+from dom0 import expect, good, refused
 
 MAGIC = b"Xen saved domain, xl format\n \0 \r"
 LIBXL, LIBXL_VERSION = b"LibxlFmt", 2
@@ -77,3 +78,40 @@ def qemus(state: bytes) -> bytes:
     length, metadata = struct.unpack_from("<QQ", footer, 24)
     expect(length + metadata + FOOTER_BYTES == len(state), f"trailer: {length}, {metadata} of {len(state)}")
     return state[:length]
+
+
+def told(path: Path) -> None:
+    """What `stubsave verify`, `inspect` and `extract` say of a good file is what stands in it, and `wrap`
+    makes its record again."""
+    data = path.read_bytes()
+    (state,) = emulator_states(path)
+    start = data.rindex(state)
+    trailer = "none" if qemus(state) == state else "good"
+    verdict = json.loads(good("verify", "--json", str(path)).output)
+    found = (verdict["container"], verdict["containerBytes"], verdict["state"]["offset"],
+             verdict["state"]["bytes"], verdict["state"]["stateBytes"], verdict["state"]["trailer"])
+    wanted = ("xl save file", len(data), start, len(state), len(qemus(state)), trailer)
+    expect(found == wanted, f"verify: {found}, not {wanted}")
+    inspection = json.loads(good("inspect", "--json", str(path)).output)
+    structures = [record["structure"] for record in inspection["records"]]
+    expect(inspection["recordsNotListed"] == 0, f"{inspection['recordsNotListed']} records are not listed")
+    expect((structures[0], structures[-1]) == ("xl header", "libxl END"), f"inspect: {structures}")
+    for structure in ("libxl LIBXC_CONTEXT", "libxc domain header", "libxc HVM_CONTEXT", "libxl EMULATOR_CONTEXT"):
+        expect(structures.count(structure) == 1, f"inspect: {structures.count(structure)} times {structure}")
+    expect("libxc PAGE_DATA" in structures, f"inspect: no memory in {structures}")
+    expect(inspection["sections"], "inspect: no sections")
+    expect(good("extract", str(path)).output == state, "extract: another state")
+    target = path.with_suffix(".state")
+    try:
+        good("extract", str(path), "-o", str(target))
+        record = good("wrap", str(target)).output
+    finally:
+        target.unlink(missing_ok=True)
+    expect(record == data[start - 16:start - 16 + len(record)], "wrap: another record")
+    expect(len(record) == 16 + len(state) + -len(state) % 8, f"wrap: {len(record)} bytes")
+
+
+def told_bad(path: Path) -> None:
+    """A file that must not be restored is not good for `stubsave` either, and gives nothing."""
+    refused(2, "verify", str(path))
+    expect(refused(2, "extract", str(path)).output == b"", "extract: something of a damaged file")

@@ -12,7 +12,7 @@ from typing import Any
 from dom0 import Outcome, Score, expect, good, nothing_left
 from guests import node, run
 from hvm import BANNER, HVM, all_traces
-from savefile import emulator_states, qemus
+from savefile import emulator_states, qemus, told
 from serials import Serials, all_serials
 
 MAGIC = b"QEVM"
@@ -41,6 +41,7 @@ def saved(guest: HVM, *flags: str) -> tuple[Outcome, bytes]:
     expect(len(states) == 1, f"{len(states)} states")
     state = qemus(states[0])
     expect(state.startswith(MAGIC), f"{len(state)} bytes: {state[:32]!r}")
+    told(guest.file)
     if "-c" in flags and guest.has_stubdomain:
         length, digest, *_ = guest.sh(SUM).split()
         found = hashlib.sha256(state).hexdigest()

@@ -1,0 +1,43 @@
+import SaveDisk
+
+/// What is known of a save file when its reading ends, good or not.
+public struct SaveFileFacts: Sendable, BitwiseCopyable {
+  /// Nil if it is none.
+  public var format: SaveFileFormat?
+  /// Up to where it has been found right; of a good file its length, without what may follow.
+  public var bytes: UInt64 = 0
+  /// Headers and records.
+  public var entryCount: UInt64 = 0
+  /// Once all of it has been copied.
+  public var state: SavedState?
+
+  public init() {}
+}
+
+/// Where QEMU's state is in a save file.
+public struct SavedState: Equatable, Sendable, BitwiseCopyable {
+  /// From the start of the file.
+  public let offset: UInt64
+  /// With its trailer, if it has one.
+  public let bytes: UInt64
+  /// The record that holds it.
+  public let structure: SaveFileStructure
+  public let recordOffset: UInt64
+
+  public init(
+    offset: UInt64, bytes: UInt64, structure: SaveFileStructure, recordOffset: UInt64
+  ) {
+    self.offset = offset
+    self.bytes = bytes
+    self.structure = structure
+    self.recordOffset = recordOffset
+  }
+
+  /// That it is larger than it may be.
+  public var overLimit: SaveFileError {
+    let isRecord = structure == .emulatorContext
+    return SaveFileError(
+      .overLimit, structure, isRecord ? .bodyLength : .length,
+      at: recordOffset + (isRecord ? 4 : 8), found: bytes)
+  }
+}

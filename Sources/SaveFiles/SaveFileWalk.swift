@@ -1,0 +1,169 @@
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// Why the reading of a save file ended before its end.
+public enum SaveFileFailure: Error, Equatable, Sendable, BitwiseCopyable {
+  case file(SaveFileError)
+  case input(SystemError)
+  case output(SystemError)
+}
+
+/// One pass over a save file: framing, and QEMU's state to the output (formats/containers.md).
+///
+/// Of a record at most 8 KiB are held at a time; what need not be looked at is passed over.
+public struct SaveFileWalk: ~Copyable {
+  /// Of xenstore pairs and page numbers.
+  static let pieceBytes = 8192
+
+  var input: DiskInput
+  private var writer: DoorWriter
+  let maxStateBytes: UInt64
+  private let isListing: Bool
+  /// Of the next byte.
+  var position: UInt64 = 0
+  public private(set) var facts = SaveFileFacts()
+  /// The first `SaveFileEntry.maxCount` of them, encoded.
+  public private(set) var entries: [UInt8] = []
+
+  /// - Parameters:
+  ///   - input: nothing of it has been consumed.
+  ///   - output: for the state.
+  ///   - maxStateBytes: that it may have, its trailer with it.
+  public init(
+    _ input: consuming DiskInput, format: SaveFileFormat, output: borrowing DoorOutput,
+    maxStateBytes: UInt64, isListing: Bool
+  ) {
+    self.input = input
+    self.maxStateBytes = maxStateBytes
+    self.isListing = isListing
+    writer = DoorWriter(output)
+    facts.format = format
+  }
+
+  /// Of the state in the output.
+  public var outputPosition: OutputPosition { writer.position }
+
+  /// Walks to the end. Returns only if the framing is good; to be called once.
+  public mutating func run() throws(SaveFileFailure) {
+    switch facts.format {
+    case .xl: try readXLHeader()
+    case .libvirt: try readLibvirtHeader()
+    case .libxl: break
+    case .xenopsd:
+      // What follows on a virtual disk is nobody's.
+      return try readSuspendImage()
+    case nil: preconditionFailure("a save file without a format")
+    }
+    try readLibxlStream()
+    if input.shape.kind == .blockDevice { return }
+    if try fetch(1) > 0 { throw fail(.corrupt, .saveFile, .trailing, at: position) }
+  }
+
+  func fail(
+    _ verdict: VerdictClass, _ structure: SaveFileStructure, _ field: SaveFileField,
+    at offset: UInt64, found: UInt64 = 0
+  ) -> SaveFileFailure {
+    .file(SaveFileError(verdict, structure, field, at: offset, found: found))
+  }
+
+  mutating func fetch(_ count: Int) throws(SaveFileFailure) -> Int {
+    do throws(SystemError) { return try input.fetch(count) } catch { throw .input(error) }
+  }
+
+  /// Has the next `count` bytes fetched, at most `DiskInput.maxFetchBytes`.
+  mutating func need(
+    _ count: Int, of structure: SaveFileStructure
+  ) throws(SaveFileFailure) {
+    let fetched = try fetch(count)
+    if fetched < count { throw end(of: structure, behind: fetched) }
+  }
+
+  /// That the input ends, so many bytes on.
+  func end(of structure: SaveFileStructure, behind count: Int) -> SaveFileFailure {
+    fail(.incomplete, structure, .end, at: position + UInt64(count))
+  }
+
+  /// Leaves fetched bytes behind.
+  mutating func consume(_ count: Int) {
+    input.consume(count)
+    position += UInt64(count)
+  }
+
+  mutating func skip(
+    _ count: UInt64, of structure: SaveFileStructure
+  ) throws(SaveFileFailure) {
+    let done: UInt64
+    do throws(SystemError) { done = try input.skip(count) } catch { throw .input(error) }
+    position += done
+    if done < count { throw end(of: structure, behind: 0) }
+  }
+
+  /// Fails unless `range` of the fetched bytes is zero.
+  func requireZeros(
+    _ range: Range<Int>, _ structure: SaveFileStructure, _ field: SaveFileField
+  ) throws(SaveFileFailure) {
+    let bytes = input.bytes(range.upperBound).extracting(range)
+    if let first = bytes.firstNonZero {
+      throw fail(
+        .corrupt, structure, field, at: position + UInt64(range.lowerBound + first),
+        found: UInt64(bytes.byte(at: first)))
+    }
+  }
+
+  /// The zeros behind a body of libxl's or libxc's.
+  mutating func readPadding(
+    _ bodyBytes: UInt32, of structure: SaveFileStructure
+  ) throws(SaveFileFailure) {
+    let count = Int(7 & (8 - bodyBytes % 8))
+    if count == 0 { return }
+    try need(count, of: structure)
+    try requireZeros(0..<count, structure, .padding)
+    consume(count)
+  }
+
+  /// Notes what has been found right, up to where the walk stands.
+  mutating func accept(_ entry: SaveFileEntry) {
+    facts.entryCount += 1
+    facts.bytes = position
+    if isListing && facts.entryCount <= UInt64(SaveFileEntry.maxCount) {
+      entry.encode(into: &entries)
+    }
+  }
+
+  /// QEMU's state, the next `count` bytes, to the output.
+  mutating func copyState(
+    _ count: UInt64, _ structure: SaveFileStructure, recordOffset: UInt64
+  ) throws(SaveFileFailure) {
+    let state = SavedState(
+      offset: position, bytes: count, structure: structure, recordOffset: recordOffset)
+    if facts.state != nil { throw fail(.unsupported, structure, .type, at: recordOffset) }
+    if count > maxStateBytes { throw .file(state.overLimit) }
+    let magic: StaticString = "QEVM"
+    let field: SaveFileField = structure == .emulatorContext ? .emulatorCtx : .record
+    guard count >= 4 else { throw fail(.corrupt, structure, field, at: position) }
+    try need(4, of: structure)
+    guard input.bytes(4).begins(with: magic) else {
+      throw fail(.corrupt, structure, field, at: position)
+    }
+    var left = count
+    while left > 0 {
+      let piece = try fetch(Int(min(left, UInt64(DiskInput.maxFetchBytes))))
+      if piece == 0 { throw end(of: structure, behind: 0) }
+      do throws(SystemError) {
+        try SaveFileWalk.copy(piece, of: input, to: &writer)
+      } catch {
+        throw .output(error)
+      }
+      consume(piece)
+      left -= UInt64(piece)
+    }
+    facts.state = state
+  }
+
+  private static func copy(
+    _ count: Int, of input: borrowing DiskInput, to writer: inout DoorWriter
+  ) throws(SystemError) {
+    try writer.write(input.bytes(count))
+  }
+}

@@ -1,0 +1,136 @@
+import Decoding
+import QEMUState
+import SaveDisk
+import SaveFiles
+import SystemIO
+import Transfer
+
+extension DiskCommands {
+  /// `extract`: QEMU's state, with its trailer, out of a toolstack's save file, to a file that appears
+  /// only when all has been judged, or after that to standard output or something else that is
+  /// no file.
+  ///
+  /// - Parameters:
+  ///   - output: where to; "-" is standard output.
+  ///   - spoolDirectory: for what does not fit into memory.
+  ///   - isForced: an existing file is replaced.
+  public static func extract(
+    _ path: SystemPath, output: SystemPath, spoolDirectory: SystemPath, options: ReadOptions,
+    isForced: Bool
+  ) throws(ToolError) -> SaveFileJudgement {
+    let input = try openInput(path)
+    try requireOther(output, than: input)
+    var target = try Output(output, isForced: isForced, opensNow: false)
+    if target.isNewFile {
+      let (judgement, _) = try extract(
+        path, input, to: DoorOutput(try target.descriptor()), options)
+      try target.publish()
+      return judgement
+    }
+    var problem: SystemError?
+    let held = try attempt(path) { () throws(SystemError) in
+      try Spool.output(in: spoolDirectory, &problem)
+    }
+    let (judgement, isInOverflow) = try extract(path, input, to: held, options)
+    let descriptor = try target.descriptor()
+    let bytes = judgement.state?.saved.bytes ?? 0
+    try attempt(output) { () throws(SystemError) in
+      try held.file(isInOverflow: isInOverflow).copy(bytes: bytes, to: descriptor)
+    }
+    return judgement
+  }
+
+  private static func extract(
+    _ path: SystemPath, _ input: borrowing FileDescriptor, to output: borrowing DoorOutput,
+    _ options: ReadOptions
+  ) throws(ToolError) -> (SaveFileJudgement, isInOverflow: Bool) {
+    switch DecoderProcess.judge(input, task: .extract, options: options, output: output) {
+    case .disk(let verdict):
+      throw ToolError(verdict.failure ?? .decoder(.nonsense), path)
+    case .saveFile(let verdict):
+      let judgement = SaveFileJudgement(path: path, verdict)
+      if let reason = judgement.reason {
+        throw ToolError(judgement.status, path) { $0.append(reason) }
+      }
+      if judgement.state == nil {
+        throw ToolError(.notFound, path) { $0.append("is good, but holds no state of QEMU's") }
+      }
+      return (judgement, verdict.isInOverflow)
+    }
+  }
+
+  /// Fails if both are one file.
+  static func requireOther(
+    _ output: SystemPath, than input: borrowing FileDescriptor
+  ) throws(ToolError) {
+    if !output.isStandardStream, try existing(output) == .regular,
+      let given = try? input.status(), let status = try? FileStatus.of(output),
+      given.isSameFile(as: status)
+    {
+      throw ToolError(.wouldDestroy, output) { $0.append("is the input itself") }
+    }
+  }
+
+  public struct Wrapped: Sendable {
+    /// Of the state, its trailer with it.
+    public let stateBytes: UInt64
+    /// Of the record.
+    public let recordBytes: UInt64
+    public let warnings: [PlainText]
+  }
+
+  /// `wrap`: a state as an EMULATOR_CONTEXT record, after its trailer has been judged.
+  public static func wrap(
+    _ path: SystemPath, output: SystemPath, spoolDirectory: SystemPath, options: ReadOptions,
+    isForced: Bool
+  ) throws(ToolError) -> Wrapped {
+    let input = try openInput(path)
+    try requireOther(output, than: input)
+    var target = try Output(output, isForced: isForced, opensNow: false)
+    let copy = try GivenState.privateCopy(of: input, path, options.limits, spoolDirectory)
+    let warnings = try requireState(copy.file, path, bytes: copy.bytes, options)
+    guard copy.bytes <= EmulatorContext.maxStateBytes else {
+      throw ToolError(.overLimit, path) { $0.append("does not fit into a record") }
+    }
+    let header = EmulatorContext.header(stateBytes: copy.bytes)
+    let padding = [UInt8](
+      repeating: 0, count: EmulatorContext.paddingBytes(stateBytes: copy.bytes))
+    let descriptor = try target.descriptor()
+    try attempt(output) { () throws(SystemError) in
+      try unsafe descriptor.writeAll(header.span.bytes)
+      try copy.file.copy(bytes: copy.bytes, to: descriptor)
+      try unsafe descriptor.writeAll(padding.span.bytes)
+    }
+    try target.publish()
+    return Wrapped(
+      stateBytes: copy.bytes,
+      recordBytes: EmulatorContext.headerBytes + copy.bytes + UInt64(padding.count),
+      warnings: warnings)
+  }
+
+  /// - Returns: what is to be said of it all the same.
+  private static func requireState(
+    _ file: borrowing FileDescriptor, _ path: SystemPath, bytes: UInt64, _ options: ReadOptions
+  ) throws(ToolError) -> [PlainText] {
+    guard try attempt(path, { () throws(SystemError) in try file.beginsWithQEMUMagic() }) else {
+      throw ToolError(.notASaveDisk, path) { $0.append("is no device state of QEMU's") }
+    }
+    let (finding, _) = try DecoderProcess.look(
+      at: file, path, bytes: bytes, options: options, listsSections: false)
+    var stateBytes = bytes
+    var warnings: [PlainText] = []
+    switch finding {
+    case .good(let facts): stateBytes = facts.stateBytes
+    case .none:
+      var text = PlainText()
+      text.append("has no trailer: whether it is what was saved cannot be checked")
+      warnings.append(text)
+    case .failed(let error): throw ToolError(.disk(error), path)
+    case .unreadable(let error): throw ToolError(error, path)
+    }
+    guard stateBytes <= options.limits.maxStateBytes else {
+      throw .overMaxState(path, stateBytes: stateBytes, maxBytes: options.limits.maxStateBytes)
+    }
+    return warnings
+  }
+}

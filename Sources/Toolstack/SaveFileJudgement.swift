@@ -1,0 +1,131 @@
+import Decoding
+import QEMUState
+import SaveDisk
+import SaveFiles
+import SystemIO
+import Transfer
+
+/// A toolstack's save file as the decoder has judged it, for a report.
+public struct SaveFileJudgement: Sendable {
+  /// Where something is wrong.
+  public struct Place: Sendable {
+    public let verdict: VerdictClass
+    public let structure: StaticString
+    public let field: StaticString
+    /// From the start of the file.
+    public let offset: UInt64
+  }
+
+  /// What is known of QEMU's state.
+  public struct State: Sendable {
+    /// With its trailer.
+    public let saved: SavedState
+    /// Without its trailer, as far as that is known.
+    public let bytes: UInt64
+    /// Of the state; nil without a good trailer.
+    public let digest: Bytes16?
+    public let metadata: [UInt8]
+    /// "good", "none", or the verdict on a trailer that does not fit.
+    public let trailer: StaticString
+    public let hasTrailer: Bool
+  }
+
+  public let path: SystemPath
+  public let status: ExitStatus
+  /// Why it is not good, in one line without the path.
+  public let reason: PlainText?
+  /// Nil if the system is to blame.
+  public let place: Place?
+  public let facts: SaveFileFacts
+  public let state: State?
+  /// As many as are listed, where that was asked for.
+  public private(set) var entries: [SaveFileEntry] = []
+  /// By the look of the bytes: for people only.
+  public private(set) var sections: [StateSection] = []
+
+  public var complaint: PlainText {
+    var text = PlainText()
+    text.append(escaping: path.bytes)
+    text.append(": ")
+    if let reason { text.append(reason) }
+    return text
+  }
+
+  init(path: SystemPath, _ verdict: SaveFileVerdict) {
+    self.path = path
+    facts = verdict.facts
+    state = verdict.facts.state.map { State($0, verdict.trailer) }
+    var text = PlainText()
+    switch verdict.problem {
+    case nil:
+      status = .good
+      place = nil
+      reason = nil
+      return
+    case .container(.file(let error))?:
+      error.describe(into: &text)
+      status = ExitStatus(error.verdict)
+      place = Place(
+        verdict: error.verdict, structure: error.structure.name, field: error.field.name,
+        offset: error.offset)
+    case .trailer(let error)?:
+      error.describe(into: &text)
+      status = ExitStatus(error.verdict)
+      place = Place(
+        verdict: error.verdict, structure: error.structure.name, field: error.field.name,
+        offset: error.offset)
+    case .container(.input(let error))?:
+      text.append("cannot read it: ")
+      text.append(error)
+      status = ExitStatus(error)
+      place = nil
+    case .container(.output(let error))?:
+      text.append("cannot hold its state: ")
+      text.append(error)
+      status = ExitStatus(error)
+      place = nil
+    }
+    reason = text
+  }
+
+  /// - Parameter lists: the output of the task `list`.
+  init(
+    path: SystemPath, _ verdict: SaveFileVerdict, lists: borrowing DoorOutput
+  ) throws(ToolError) {
+    self.init(path: path, verdict)
+    let list = try attempt(path) { () throws(SystemError) in
+      try lists.file(isInOverflow: verdict.isInOverflow).bytes(
+        from: verdict.stateBytes, count: verdict.entriesBytes + verdict.sectionsBytes)
+    }
+    let middle = Int(verdict.entriesBytes)
+    do throws(MessageError) {
+      for start in stride(from: 0, to: middle, by: SaveFileEntry.byteCount) {
+        let entry = unsafe list.span.bytes.extracting(start..<(start + SaveFileEntry.byteCount))
+        entries.append(try SaveFileEntry(parsing: entry))
+      }
+      sections = try DecoderProcess.sections(
+        [UInt8](list[middle...]), stateBytes: verdict.stateBytes)
+    } catch {
+      throw ToolError(.decoder(.nonsense), path)
+    }
+  }
+}
+
+extension SaveFileJudgement.State {
+  fileprivate init(_ saved: SavedState, _ finding: TrailerFinding?) {
+    switch finding {
+    case .good(let facts)?:
+      self.init(
+        saved: saved, bytes: facts.stateBytes, digest: facts.stateDigest,
+        metadata: facts.metadata, trailer: "good", hasTrailer: true)
+    case .failed(let error)?:
+      self.init(
+        saved: saved, bytes: saved.bytes, digest: nil, metadata: [], trailer: error.verdict.word,
+        hasTrailer: true)
+    case .none?, .unreadable?, nil:
+      self.init(
+        saved: saved, bytes: saved.bytes, digest: nil, metadata: [], trailer: "none",
+        hasTrailer: false)
+    }
+  }
+}

@@ -1,0 +1,545 @@
+#!/usr/bin/python3
+"""A second reader of toolstacks' save files, written from containers.md alone.
+
+    containers.py FILE    print length and SHA-256 of QEMU's state, with its trailer
+
+It shares nothing with the Swift code: where the two differ, one has a bug. Exit codes are
+stubsave's: 0, 2, 3, 4, 6, 7; 14 for a good file without a state. Checks carry their ids from the
+document.
+"""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import struct
+import sys
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import reader
+import xxhash
+
+GOOD, CORRUPT, INCOMPLETE, NOT_ONE, UNSUPPORTED, OVER_LIMIT = 0, 2, 3, 4, 6, 7
+EXIT_MISSING = 14
+DEFAULT_MAX_STATE, MAX_TRAILER = 64 << 20, 1 << 20
+MAX_BODY, PAGE = 128 << 20, 4096
+CONTAINERS = {
+    b"Xen saved domain, xl format\n \0 \r": "xl save file",
+    b"libvirt-xml\n \0 \r": "libvirt save file",
+    b"LibxlFmt": "libxl stream",
+    b"XenSavedDomv2-\n": "xenopsd suspend image",
+    b"XenSavedDomain\n": "xenopsd suspend image",
+}
+LIBXL_NAMES = ["END", "LIBXC_CONTEXT", "EMULATOR_XENSTORE_DATA", "EMULATOR_CONTEXT",
+               "CHECKPOINT_END", "CHECKPOINT_STATE"]  # fmt: skip
+LIBXC_NAMES = ["END", "PAGE_DATA", "X86_PV_INFO", "X86_PV_P2M_FRAMES", "X86_PV_VCPU_BASIC",
+               "X86_PV_VCPU_EXTENDED", "X86_PV_VCPU_XSAVE", "SHARED_INFO", "X86_TSC_INFO",
+               "HVM_CONTEXT", "HVM_PARAMS", "TOOLSTACK", "X86_PV_VCPU_MSRS", "VERIFY", "CHECKPOINT",
+               "CHECKPOINT_DIRTY_PFN_LIST", "STATIC_DATA_END", "X86_CPUID_POLICY",
+               "X86_MSR_POLICY"]  # fmt: skip
+XENOPSD_NAMES = {0x0F: "Xenops", 0xF0: "Libxc", 0xF1: "Libxl", 0xF2: "Libxc_legacy",
+                 0xF00: "Qemu_trad", 0xF01: "Qemu_xen", 0xF10: "Demu", 0xF11: "Varstored",
+                 0xF12: "Swtpm0", 0xF13: "Swtpm", 0xFFFF: "End_of_image"}  # fmt: skip
+OPTIONAL = 1 << 31
+ONLY_PV = {2, 3, 4, 5, 6, 7, 12}
+ONLY_HVM = {9, 10}
+KEY_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-/_@")
+TRAILER_MAGIC = b"\x89STUBTRLR\r\n\x1a\n\0\0\0"
+
+
+class Entry(NamedTuple):
+    """A header or record."""
+    offset: int
+    size: int
+    structure: str
+
+
+@dataclasses.dataclass
+class Verdict:
+    """What the document says of a file: good, or the first check that failed and where."""
+    exit_code: int = GOOD
+    structure: Optional[str] = None
+    field: Optional[str] = None
+    offset: Optional[int] = None
+    container: Optional[str] = None
+    size: int = 0
+    entries: list[Entry] = dataclasses.field(default_factory=list)
+    state: Optional[tuple[int, int]] = None
+    trailer: Optional[str] = None
+
+
+class Bad(Exception):
+    """A check has failed."""
+
+    def __init__(self, exit_code: int, structure: str, name: str, offset: int) -> None:
+        super().__init__(exit_code, structure, name, offset)
+        self.place = (exit_code, structure, name, offset)
+
+
+class Reader:
+    """Walks over a file in memory."""
+
+    def __init__(self, data: bytes, max_state: int) -> None:
+        self.data, self.max_state = data, max_state
+        self.at = 0
+        self.entries = list[Entry]()
+        self.state: Optional[tuple[int, int, str]] = None  # with the field that states its length
+        self.state_record = 0
+
+    # -- pieces
+
+    def need(self, count: int, structure: str) -> bytes:
+        """The next bytes, not yet taken."""
+        found = self.data[self.at:self.at + count]
+        if len(found) < count:
+            raise Bad(INCOMPLETE, structure, "end", len(self.data))
+        return found
+
+    def skip(self, count: int, structure: str) -> None:
+        """Pass over bytes that must be there."""
+        if self.at + count > len(self.data):
+            raise Bad(INCOMPLETE, structure, "end", len(self.data))
+        self.at += count
+
+    def zeros(self, count: int, structure: str, name: str, start: int = 0) -> None:
+        """`count` bytes from `start` of what is next are zero."""
+        for offset in range(self.at + start, self.at + start + count):
+            if self.data[offset]:
+                raise Bad(CORRUPT, structure, name, offset)
+
+    def padding(self, length: int, structure: str) -> None:
+        """Up to a multiple of 8."""
+        count = -length % 8
+        self.need(count, structure)
+        self.zeros(count, structure, "padding")
+        self.at += count
+
+    def note(self, offset: int, size: int, structure: str) -> None:
+        """Something has been found right."""
+        self.entries.append(Entry(offset, size, structure))
+
+    # -- containers
+
+    def read(self, container: str) -> None:
+        """All of it."""
+        if container == "xenopsd suspend image":
+            self.suspend_image()
+            return
+        if container == "xl save file":
+            self.xl_header()
+        elif container == "libvirt save file":
+            self.libvirt_header()
+        self.libxl()
+        if self.at != len(self.data):
+            raise Bad(CORRUPT, "save file", "trailing", self.at)
+
+    def xl_header(self) -> None:
+        """Section 3."""
+        name = "xl header"
+        order, flags, _, length = struct.unpack_from("<4I", self.need(48, name), 32)
+        if order != 0x01020304:  # X2
+            raise Bad(UNSUPPORTED if order == 0x04030201 else CORRUPT, name, "byteorder", 32)
+        if flags & ~3 or not flags & 2:  # X3
+            raise Bad(UNSUPPORTED, name, "mandatory_flags", 36)
+        if 0 < length < 4:  # X4
+            raise Bad(CORRUPT, name, "optional_data_len", 44)
+        self.at = 48
+        self.note(0, 48, name)
+        if length:
+            name = "xl optional data"
+            (config,) = struct.unpack("<I", self.need(4, name))
+            if config > length - 4:  # X5
+                raise Bad(CORRUPT, name, "config_size", self.at)
+            self.skip(length, name)
+            self.note(48, length, name)
+
+    def libvirt_header(self) -> None:
+        """Section 4."""
+        name = "libvirt header"
+        version, length = struct.unpack_from("<II", self.need(64, name), 16)
+        if version != 2:  # V2
+            raise Bad(UNSUPPORTED, name, "version", 16)
+        if length == 0:  # V3
+            raise Bad(CORRUPT, name, "xmlLen", 20)
+        self.zeros(40, name, "unused", 24)  # V4
+        self.at = 64
+        self.note(0, 64, name)
+        self.skip(length - 1, "libvirt XML")
+        self.need(1, "libvirt XML")
+        self.zeros(1, "libvirt XML", "xml")  # V5
+        self.at += 1
+        self.note(64, length, "libvirt XML")
+
+    def suspend_image(self) -> None:
+        """Section 7."""
+        if self.need(15, "suspend image") != b"XenSavedDomv2-\n":  # S1
+            raise Bad(UNSUPPORTED, "suspend image", "signature", 0)
+        self.at = 15
+        self.note(0, 15, "suspend image")
+        has_memory = False
+        while True:
+            start = self.at
+            kind, length = struct.unpack("<QQ", self.need(16, "suspend image header"))
+            if kind not in XENOPSD_NAMES:  # S2
+                raise Bad(UNSUPPORTED, "suspend image header", "type", start)
+            name = XENOPSD_NAMES[kind]
+            full = f"xenopsd {name}"
+            if name == "Libxc_legacy":  # S2
+                raise Bad(UNSUPPORTED, full, "type", start)
+            is_memory = name in ("Libxc", "Libxl")
+            if is_memory and has_memory or name == "End_of_image" and not has_memory:  # S3
+                raise Bad(CORRUPT, full, "type", start)
+            if name == "Demu" and length == 0:  # S4
+                raise Bad(UNSUPPORTED, full, "length", start + 8)
+            if length and (name in ("Libxc", "Libxl", "End_of_image")
+                           or start + 16 + length >= 1 << 63):  # S4
+                raise Bad(CORRUPT, full, "length", start + 8)
+            self.at += 16
+            if name == "Libxc":
+                has_memory = True
+                self.note(start, 0, full)
+                Libxc(self, in_libxl=False).records()
+            elif name == "Libxl":
+                has_memory = True
+                self.note(start, 0, full)
+                self.libxl()
+            elif name.startswith("Qemu_"):
+                self.take_state(length, full, "record", "length", start)
+                self.note(start, length, full)
+            else:
+                self.skip(length, full)
+                self.note(start, length, full)
+            if name == "End_of_image":
+                return
+
+    # -- libxl
+
+    def libxl(self) -> None:
+        """Section 5."""
+        start = self.at
+        header = self.need(16, "libxl header")
+        version, options = struct.unpack_from(">II", header, 8)
+        if header[:8] != b"LibxlFmt":  # L1
+            raise Bad(CORRUPT, "libxl header", "ident", start)
+        if version != 2:  # L2
+            raise Bad(UNSUPPORTED, "libxl header", "version", start + 8)
+        if options & ~2:  # L3
+            raise Bad(UNSUPPORTED, "libxl header", "options", start + 12)
+        self.at += 16
+        self.note(start, 16, "libxl header")
+        libxc: Optional[Libxc] = None
+        inside = ever = False
+        while True:
+            start, kind, length = self.head("libxl record")
+            if kind >= len(LIBXL_NAMES):
+                self.unknown(start, kind, length, "libxl record")
+                continue
+            name = LIBXL_NAMES[kind]
+            full = f"libxl {name}"
+            allowed = {"END": libxc is not None and not inside, "LIBXC_CONTEXT": libxc is None,
+                       "CHECKPOINT_END": inside, "CHECKPOINT_STATE": ever}  # fmt: skip
+            if not allowed.get(name, True):  # L5
+                raise Bad(CORRUPT, full, "type", start)
+            lengths = {"CHECKPOINT_STATE": length == 4, "EMULATOR_XENSTORE_DATA": length >= 8,
+                       "EMULATOR_CONTEXT": length >= 8}  # fmt: skip
+            if not lengths.get(name, length == 0):  # L6
+                raise Bad(CORRUPT, full, "body_length", start + 4)
+            if name == "CHECKPOINT_STATE":
+                if struct.unpack("<I", self.need(4, full))[0] > 3:  # L9
+                    raise Bad(CORRUPT, full, "control_id", self.at)
+                self.at += 4
+            elif length:
+                self.emulator(start, length, full)
+            self.padding(length, full)  # L10
+            self.note(start, length, full)
+            if name == "END":
+                return
+            if name == "LIBXC_CONTEXT":
+                libxc = Libxc(self, in_libxl=True)
+            if name in ("LIBXC_CONTEXT", "CHECKPOINT_END"):
+                assert libxc is not None
+                inside = libxc.records() == "CHECKPOINT"
+                ever = ever or inside
+
+    def head(self, structure: str) -> tuple[int, int, int]:
+        """A record's: where it is, type, length."""
+        start = self.at
+        kind, length = struct.unpack("<II", self.need(8, structure))
+        self.at += 8
+        return start, kind, length
+
+    def unknown(self, start: int, kind: int, length: int, structure: str) -> None:
+        """L4 and C9."""
+        if not kind & OPTIONAL:
+            raise Bad(UNSUPPORTED, structure, "type", start)
+        self.skip(length, structure)
+        self.padding(length, structure)
+        self.note(start, length, structure)
+
+    def emulator(self, start: int, length: int, full: str) -> None:
+        """A body with a sub-header."""
+        emulator, _ = struct.unpack("<II", self.need(8, full))
+        if emulator > 2:  # L7
+            raise Bad(UNSUPPORTED, full, "emulator_id", self.at)
+        self.at += 8
+        if full.endswith("XENSTORE_DATA"):
+            self.xenstore_data(length - 8, full)
+        elif emulator == 0:
+            self.skip(length - 8, full)
+        else:
+            self.take_state(length - 8, full, "emulator_ctx", "body_length", start)
+
+    def xenstore_data(self, length: int, full: str) -> None:
+        """L8."""
+        in_key, word = True, 0
+        for offset in range(self.at, min(self.at + length, len(self.data))):
+            byte = self.data[offset]
+            if in_key and (word == 0 if byte == 0 else byte not in KEY_BYTES):
+                raise Bad(CORRUPT, full, "xenstore_data", offset)
+            in_key, word = (not in_key, 0) if byte == 0 else (in_key, word + 1)
+        self.skip(length, full)
+        if not in_key or word:
+            raise Bad(CORRUPT, full, "xenstore_data", self.at)
+
+    # -- section 8
+
+    def take_state(self, length: int, full: str, name: str, said: str, start: int) -> None:
+        """QEMU's state."""
+        if self.state is not None:  # Q1
+            raise Bad(UNSUPPORTED, full, "type", start)
+        self.state_record = start
+        if length > self.max_state + MAX_TRAILER:  # Q2
+            raise self.over_limit(full, said)
+        if length < 4 or self.need(4, full) != b"QEVM":  # Q3
+            raise Bad(CORRUPT, full, name, self.at)
+        begin = self.at
+        self.skip(length, full)
+        self.state = (begin, length, full)
+
+    def over_limit(self, full: str, said: str) -> Bad:
+        """Q2 and Q4."""
+        return Bad(OVER_LIMIT, full, said, self.state_record + (4 if said == "body_length" else 8))
+
+    def check_trailer(self) -> Optional[str]:
+        """Whether there is one: "good" or "none"; None without a state."""
+        if self.state is None:
+            return None
+        begin, length, full = self.state
+        state = self.data[begin:begin + length]
+        found = trailer_length(state, begin)
+        if length - found > self.max_state:  # Q4
+            raise self.over_limit(full, "length" if full.startswith("xenopsd") else "body_length")
+        return "good" if found else "none"
+
+
+class Libxc:
+    """A libxc stream (section 6)."""
+
+    def __init__(self, reader_: Reader, in_libxl: bool) -> None:
+        self.reader, self.in_libxl = reader_, in_libxl
+        self.has_static_end = False
+        r = reader_
+        start, name = r.at, "libxc image header"
+        marker, ident, self.version, options = struct.unpack_from(">Q4sIH", r.need(24, name))
+        if marker != (1 << 64) - 1:  # C1
+            raise Bad(CORRUPT, name, "marker", start)
+        if ident != b"XENF":  # C2
+            raise Bad(CORRUPT, name, "id", start + 8)
+        if self.version not in (2, 3):  # C3
+            raise Bad(UNSUPPORTED, name, "version", start + 12)
+        if options:  # C4
+            raise Bad(UNSUPPORTED, name, "options", start + 16)
+        r.zeros(6, name, "reserved", 18)  # C5
+        r.at += 24
+        r.note(start, 24, name)
+        start, name = r.at, "libxc domain header"
+        self.guest, shift = struct.unpack_from("<IH", r.need(16, name))
+        if self.guest not in (1, 2, 3, 4):  # C6
+            raise Bad(UNSUPPORTED, name, "type", start)
+        if shift != 12:  # C7
+            raise Bad(UNSUPPORTED, name, "page_shift", start + 4)
+        r.zeros(2, name, "reserved", 6)  # C8
+        r.at += 16
+        r.note(start, 16, name)
+
+    def records(self) -> str:
+        """Up to END or CHECKPOINT, which is returned."""
+        r = self.reader
+        while True:
+            start, kind, length = r.head("libxc record")
+            if kind >= (len(LIBXC_NAMES) if self.version == 3 else 0x10):
+                r.unknown(start, kind, length, "libxc record")
+                continue
+            name = LIBXC_NAMES[kind]
+            full = f"libxc {name}"
+            if not self.allowed(kind, name):  # C10
+                raise Bad(CORRUPT, full, "type", start)
+            if length > MAX_BODY or not fits(name, length):  # C11
+                raise Bad(CORRUPT, full, "body_length", start + 4)
+            if name == "PAGE_DATA":
+                self.page_data(start, length)
+            else:
+                self.fixed(name, full, length)
+                r.skip(length, full)
+            r.padding(length, full)  # C17
+            r.note(start, length, full)
+            self.has_static_end = self.has_static_end or name == "STATIC_DATA_END"
+            if name in ("END", "CHECKPOINT"):
+                return name
+
+    def allowed(self, kind: int, name: str) -> bool:
+        """C10."""
+        if kind in ONLY_PV and self.guest != 1 or kind in ONLY_HVM and self.guest not in (2, 3):
+            return False
+        if name == "PAGE_DATA":
+            return self.version < 3 or self.has_static_end
+        return not (name == "CHECKPOINT_DIRTY_PFN_LIST"
+                    or name == "STATIC_DATA_END" and self.has_static_end
+                    or name == "CHECKPOINT" and not self.in_libxl)
+
+    def fixed(self, name: str, full: str, length: int) -> None:
+        """C12 to C14."""
+        r = self.reader
+        if name == "X86_PV_INFO":
+            body = r.need(8, full)
+            if body[0] not in (4, 8):
+                raise Bad(CORRUPT, full, "guest_width", r.at)
+            if body[1] not in (3, 4):
+                raise Bad(CORRUPT, full, "pt_levels", r.at + 1)
+            r.zeros(6, full, "reserved", 2)
+        elif name == "X86_PV_P2M_FRAMES":
+            first, last = struct.unpack("<II", r.need(8, full))
+            if first > last:
+                raise Bad(CORRUPT, full, "p2m_start_pfn", r.at)
+        elif name.startswith("X86_PV_VCPU_"):
+            r.need(8, full)
+            r.zeros(4, full, "reserved", 4)
+        elif name == "X86_TSC_INFO":
+            r.need(24, full)
+            r.zeros(4, full, "reserved", 20)
+        elif name == "HVM_PARAMS":
+            (count,) = struct.unpack_from("<I", r.need(8, full))
+            if 8 + 16 * count != length:
+                raise Bad(CORRUPT, full, "count", r.at)
+            r.zeros(4, full, "reserved", 4)
+
+    def page_data(self, start: int, length: int) -> None:
+        """C12, C14 to C16."""
+        r, full = self.reader, "libxc PAGE_DATA"
+        (count,) = struct.unpack_from("<I", r.need(8, full))
+        if count == 0 or 8 + 8 * count > length:
+            raise Bad(CORRUPT, full, "count", r.at)
+        r.zeros(4, full, "reserved", 4)
+        r.at += 8
+        pages = 0
+        for _ in range(count):
+            (number,) = struct.unpack("<Q", r.need(8, full))
+            kind = number >> 60
+            if number >> 52 & 0xFF or kind in (5, 6, 7, 8):
+                raise Bad(CORRUPT, full, "pfn", r.at)
+            pages += kind in (0, 1, 2, 3, 4, 9, 10, 11, 12)
+            r.at += 8
+        if 8 + 8 * count + PAGE * pages != length:
+            raise Bad(CORRUPT, full, "body_length", start + 4)
+        r.skip(PAGE * pages, full)
+
+
+def fits(name: str, length: int) -> bool:
+    """The column `body_length` of section 6."""
+    if name in ("END", "VERIFY", "CHECKPOINT", "STATIC_DATA_END"):
+        return length == 0
+    exact = {"X86_PV_INFO": 8, "SHARED_INFO": 4096, "X86_TSC_INFO": 24}
+    if name in exact:
+        return length == exact[name]
+    if name in ("X86_CPUID_POLICY", "X86_MSR_POLICY"):
+        return length > 0 and length % (24 if name == "X86_CPUID_POLICY" else 16) == 0
+    if name == "X86_PV_P2M_FRAMES" and length % 8:
+        return False
+    least = {"PAGE_DATA": 16, "HVM_CONTEXT": 1, "TOOLSTACK": 0}
+    return length >= least.get(name, 8)
+
+
+def trailer_length(state: bytes, base: int) -> int:
+    """save-disk.md, section 10: of a trailer that is good, 0 if there is none."""
+    start = len(state) - 64
+    if start < 0:  # T1
+        return 0
+    footer = struct.unpack("<16sIIQQ16s8s", state[start:])
+    magic, version, features, length, size, digest, seal = footer
+    archive = state[start - size:start] if size <= start else b""
+    covered = archive + state[start + 16:start + 56]
+    sealed = size <= start and seal == xxhash.xxh3_64(covered).digest()
+
+    def bad(name: str, at: int, code: int = CORRUPT) -> Bad:
+        return Bad(code, "trailer", name, base + start + at)
+
+    if magic != TRAILER_MAGIC:
+        if sealed:
+            raise bad("magic", 0)  # T2
+        return 0  # T1
+    if size > start:
+        raise bad("metadataBytes", 32)  # T3
+    if not sealed:
+        raise bad("hash", 56)  # T4
+    if version != 1:
+        raise bad("version", 16, UNSUPPORTED)  # T5
+    if features:
+        raise bad("requiredFeatures", 20, UNSUPPORTED)  # T6
+    if length + size != start:
+        raise bad("stateBytes", 24)  # T7
+    if size % 4096:
+        raise bad("metadataBytes", 32)  # T8
+    if digest != xxhash.xxh3_128(state[:length]).digest():
+        raise bad("stateDigest", 40)  # T9
+    if size:
+        found = reader.judge_bytes(archive)
+        if found.exit_code:  # T10
+            at = base + length + (found.offset or 0)
+            raise Bad(found.exit_code, str(found.structure), str(found.field), at)
+        (capacity,) = struct.unpack_from("<Q", archive, 48)
+        if capacity or any(stream.name == "qemu" for stream in found.streams or []):  # T11
+            raise Bad(CORRUPT, "trailer", "metadata", base + length)
+    return size + 64
+
+
+def judge_bytes(data: bytes, max_state: int = DEFAULT_MAX_STATE) -> Verdict:
+    """The verdict on a whole file."""
+    container = next((name for magic, name in CONTAINERS.items() if data.startswith(magic)), None)
+    if container is None:
+        return Verdict(NOT_ONE, "save file", "magic", 0)
+    walk = Reader(data, max_state)
+    found = Verdict(container=container, entries=walk.entries)
+    try:
+        walk.read(container)
+        found.trailer = walk.check_trailer()
+    except Bad as bad:
+        found.exit_code, found.structure, found.field, found.offset = bad.place
+    found.size = walk.at
+    if walk.state is not None:
+        found.state = walk.state[:2]
+    return found
+
+
+def main() -> int:
+    """The command; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Judge a save file, and find QEMU's state in it.")
+    parser.add_argument("file", type=Path)
+    options = parser.parse_args()
+    data = options.file.read_bytes()
+    found = judge_bytes(data)
+    if found.exit_code:
+        place = f"{found.structure} {found.field}, offset {found.offset}"
+        print(f"{options.file}: {place}", file=sys.stderr)
+        return found.exit_code
+    if found.state is None:
+        print(f"{options.file}: no state", file=sys.stderr)
+        return EXIT_MISSING
+    start, length = found.state
+    print(length, hashlib.sha256(data[start:start + length]).hexdigest())
+    return GOOD
+
+
+if __name__ == "__main__":
+    sys.exit(main())
