@@ -155,7 +155,7 @@ test-qemu: build
 	$(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
 
 # A real xenstored, run as a plain process: its client, the agent beside a real QEMU as another
-# domain, and dom0's commands against that agent and against one that lies.
+# domain, and dom0's commands against that agent, against one that lies, and with system calls that fail.
 XENSTORED = $(SUDO) env PATH="$$PATH" $(PYTHON) Tests/Xenstored/xenstored.py --domain 5 --domain 7 --
 test-xenstore: build
 	$(SWIFT) build --build-tests $(DEBUG)
@@ -163,6 +163,7 @@ test-xenstore: build
 	$(XENSTORED) $(PYTHON) Tests/Agent/serve.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Agent/overxen.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Agent/proxy.py --stubsave .build/release/stubsave --agent $(AGENT)
+	$(XENSTORED) $(PYTHON) Tests/Hostile/inject_xen.py --stubsave .build/release/stubsave
 
 # Real Xen under emulation: Xen, dom0 and guests from Debian's packages, kept in .build/xenlab.
 XENLAB = $(SUDO) $(PYTHON) Tests/XenLab/run.py --stubsave .build/release/stubsave --agent $(AGENT)
@@ -188,7 +189,6 @@ test-hostile: build planted
 	$(SUDO) $(PYTHON) Tests/Hostile/disks.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject_agent.py --stubsave .build/release/stubsave
-	$(XENSTORED) $(PYTHON) Tests/Hostile/inject_xen.py --stubsave .build/release/stubsave
 	$(XENSTORED) $(PYTHON) Tests/Hostile/rewritten.py --stubsave .build/release/stubsave \
 	  --rounds $(ROUNDS)
 

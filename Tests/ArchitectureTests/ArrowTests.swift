@@ -149,8 +149,8 @@ import Testing
       for file in try Self.files(target) {
         let text = try String(contentsOf: file, encoding: .utf8)
         for word in [
-          "Door.open(", "StateFile.check(", "SectionList.scan(", "ChunkCodec.decode(",
-          "SaveFileWalk(", "SaveFileFormat(",
+          "Door.open(", "Door.carry(", "StateFile.check(", "SectionList.scan(",
+          "ChunkCodec.decode(", "SaveFileWalk(", "SaveFileFormat(",
         ] {
           let name = "\(target)/\(file.lastPathComponent)"
           #expect(!text.contains(word), "\(name) has \(word)")
