@@ -14,12 +14,13 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(ROOT / "fixtures"), str(ROOT / "formats"), str(Path(__file__).parent)]
 import reader  # noqa: E402
 import savedisk  # noqa: E402
+import savefiles  # noqa: E402
 import xxhash  # noqa: E402
 from savedisk import BLOCK, CHUNK, DiskBuilder, Header  # noqa: E402
 from words import CELLS, COMMANDS, QMP_LINES, QMP_WORDS, VALUES  # noqa: E402
 
 FIXTURES = ROOT / "fixtures"
-DISK_BYTES, BODY_BYTES = 24576, 4096
+DISK_BYTES, BODY_BYTES, SAVE_FILE_BYTES = 24576, 4096, 16384
 TRAILER_MAGIC = b"\x89STUBTRLR\r\n\x1a\n\0\0\0"
 # Kinds of messages (xs_wire.h).
 XS_DIRECTORY, XS_READ, XS_START, XS_END, XS_EVENT, XS_ERROR, XS_PART = 1, 2, 6, 7, 15, 16, 22
@@ -29,6 +30,13 @@ def disks() -> Iterator[bytes]:
     """The fixtures that are not too long to be mutated fast."""
     for entry in json.loads((FIXTURES / "manifest.json").read_text())["fixtures"]:
         if entry["bytes"] <= DISK_BYTES:
+            yield (FIXTURES / entry["file"]).read_bytes()
+
+
+def save_files(container: str) -> Iterator[bytes]:
+    """The fixtures of a toolstack's save file."""
+    for entry in json.loads((FIXTURES / "manifest.json").read_text())["saveFiles"]:
+        if entry["container"] == container and entry["bytes"] <= SAVE_FILE_BYTES:
             yield (FIXTURES / entry["file"]).read_bytes()
 
 
@@ -138,6 +146,10 @@ SEEDS = {
     "xenstore": (8192, xenstore_replies),
     "messages": (300, lambda: CELLS),
     "values": (300, lambda: VALUES),
+    "xl": (SAVE_FILE_BYTES, lambda: save_files("xl save file")),
+    "libvirt": (SAVE_FILE_BYTES, lambda: save_files("libvirt save file")),
+    "libxl": (SAVE_FILE_BYTES, lambda: save_files("libxl stream")),
+    "xenopsd": (SAVE_FILE_BYTES, lambda: save_files("xenopsd suspend image")),
 }
 
 
@@ -164,6 +176,21 @@ def format_tokens() -> Iterator[bytes]:
     yield from (reader.MAGIC, b"\x78\x01", b"\x78\x9c", b"\x04\0\0\0", b"\x7e\0\0\0")
 
 
+def save_file_tokens() -> Iterator[bytes]:
+    """Magics, types and lengths of formats/containers.md."""
+    yield from (savefiles.XL_MAGIC, savefiles.LIBVIRT_MAGIC, savefiles.LIBXL_IDENT, b"QEVM",
+                savefiles.IMAGE_SIGNATURE, b"\xff" * 8 + b"XENF", TRAILER_MAGIC)  # fmt: skip
+    for kind in range(0x14):
+        for length in (0, 4, 8, 16, 24, 48):
+            yield struct.pack("<II", kind, length)
+    yield from (struct.pack("<II", 0x80000001, 8), struct.pack(">II", 3, 0), struct.pack("<I", 2))
+    for number in savefiles.XENOPSD.values():
+        yield struct.pack("<QQ", number, 0)
+        yield struct.pack("<QQ", number, 16)
+    for kind in (0, 5, 9, 13, 15):
+        yield struct.pack("<Q", kind << 60)
+
+
 def dictionary(target: str) -> bytes:
     """A dictionary in libFuzzer's form."""
     tokens: list[bytes] = []
@@ -171,6 +198,8 @@ def dictionary(target: str) -> bytes:
         tokens = list(format_tokens())
     elif target in ("json", "relay", "monitor"):
         tokens = QMP_WORDS
+    elif target in ("xl", "libvirt", "libxl", "xenopsd"):
+        tokens = list(save_file_tokens())
     elif target == "messages":
         tokens = sorted({word for cell in CELLS for word in cell.split()})
     else:

@@ -16,9 +16,11 @@ size_t LLVMFuzzerMutate(uint8_t *bytes, size_t count, size_t room);
 
 extern run_function stubsave_fuzz_header, stubsave_fuzz_disk, stubsave_fuzz_codec,
     stubsave_fuzz_trailer, stubsave_fuzz_sections, stubsave_fuzz_json, stubsave_fuzz_relay,
-    stubsave_fuzz_monitor, stubsave_fuzz_xenstore, stubsave_fuzz_messages, stubsave_fuzz_values;
+    stubsave_fuzz_monitor, stubsave_fuzz_xenstore, stubsave_fuzz_messages, stubsave_fuzz_values,
+    stubsave_fuzz_xl, stubsave_fuzz_libvirt, stubsave_fuzz_libxl, stubsave_fuzz_xenopsd;
 extern mutate_function stubsave_mutate_header, stubsave_mutate_disk, stubsave_mutate_codec,
-    stubsave_mutate_trailer;
+    stubsave_mutate_trailer, stubsave_mutate_xl, stubsave_mutate_libvirt, stubsave_mutate_libxl,
+    stubsave_mutate_xenopsd;
 
 static const struct target {
   const char *name;
@@ -36,6 +38,10 @@ static const struct target {
     {"xenstore", stubsave_fuzz_xenstore, NULL},
     {"messages", stubsave_fuzz_messages, NULL},
     {"values", stubsave_fuzz_values, NULL},
+    {"xl", stubsave_fuzz_xl, stubsave_mutate_xl},
+    {"libvirt", stubsave_fuzz_libvirt, stubsave_mutate_libvirt},
+    {"libxl", stubsave_fuzz_libxl, stubsave_mutate_libxl},
+    {"xenopsd", stubsave_fuzz_xenopsd, stubsave_mutate_xenopsd},
 };
 
 static const struct target *chosen;
