@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Run the fuzzers, one after the other, and keep count.
+"""Run the fuzzers, one on each processor, and keep count.
 
     fuzz.py --program FUZZER [--target NAME] [--seconds N] [--table README.md]
 
@@ -15,6 +15,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ class Fuzzing:
     def __init__(self, program: Path, folder: Path) -> None:
         self.program, self.folder = program, folder
         self.figures_path = folder / "figures.json"
+        self._counting = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
     def figures(self) -> dict[str, dict[str, Any]]:
@@ -63,7 +66,8 @@ class Fuzzing:
         if run.returncode:
             print(f"{target}: FINDING, exit code {run.returncode}\n{run.stderr[-4000:]}")
             return False
-        self.count(target, run.stderr)
+        with self._counting:
+            self.count(target, run.stderr)
         return True
 
     def count(self, target: str, output: str) -> None:
@@ -122,7 +126,9 @@ def main() -> int:
     if options.table:
         replace_table(options.table, fuzzing.table())
         return 0
-    good = [fuzzing.run(target, options.seconds) for target in options.target or seeds.SEEDS]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        good = list(pool.map(lambda target: fuzzing.run(target, options.seconds),
+                             options.target or seeds.SEEDS))
     return 0 if all(good) else 1
 
 
