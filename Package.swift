@@ -26,11 +26,12 @@ let package = Package(
     .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
     .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(name: "CXXH3", dependencies: ["CXXHash"]),
     // libc as both builds see it: Embedded Swift has no Glibc module.
     .target(name: "CSystem"),
 
     // Built both as ordinary and as Embedded Swift.
-    .target(name: "SaveDisk", dependencies: ["CXXHash"], swiftSettings: strict),
+    .target(name: "SaveDisk", dependencies: ["CXXH3", "CXXHash"], swiftSettings: strict),
     .target(
       name: "Codecs", dependencies: ["SaveDisk", "CLZ4", "CZlib"], swiftSettings: strict,
       // A module map's `link` is ignored by an Embedded build, pkg-config's flags are not enough.
@@ -53,13 +54,21 @@ let package = Package(
     .executableTarget(name: "stubsave-agent", dependencies: ["Agent"]),
 
     // dom0's, both ways: what the decoder's process is made of.
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(
+      name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
+    .target(
+      name: "ZstdCodec", dependencies: ["Codecs", "SaveDisk", "CZstd", "CDeflate"],
+      swiftSettings: strict,
+      linkerSettings: [.linkedLibrary("zstd"), .linkedLibrary("deflate")]),
     .systemLibrary(
       name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
     .target(
       name: "QEMUState", dependencies: ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
       swiftSettings: strict),
     .target(
-      name: "Decoding", dependencies: ["QEMUState", "Transfer", "SaveDisk", "SystemIO"],
+      name: "Decoding",
+      dependencies: ["QEMUState", "Transfer", "ZstdCodec", "Codecs", "SaveDisk", "SystemIO"],
       swiftSettings: strict),
     .target(
       name: "DecoderProgram",
@@ -82,7 +91,7 @@ let package = Package(
       name: "Toolstack",
       dependencies: [
         "Decoding", "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState",
-        "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
+        "BlockProbe", "ZstdCodec", "SaveDisk", "Codecs", "SystemIO",
       ],
       swiftSettings: strict),
     .target(name: "CProgram"),
@@ -109,14 +118,14 @@ let package = Package(
     .testTarget(
       name: "ArchitectureTests", dependencies: ["TestSupport"], swiftSettings: strict),
     .testTarget(
-      name: "SaveDiskTests", dependencies: ["SaveDisk", "Codecs", "TestSupport"],
+      name: "SaveDiskTests", dependencies: ["SaveDisk", "Codecs", "CXXHash", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "CodecsTests", dependencies: ["Codecs", "SaveDisk", "TestSupport"],
+      name: "CodecsTests", dependencies: ["Codecs", "ZstdCodec", "SaveDisk", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "TransferTests",
-      dependencies: ["Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
+      dependencies: ["Transfer", "ZstdCodec", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "SystemIOTests", dependencies: ["SystemIO", "SaveDisk", "TestSupport"],

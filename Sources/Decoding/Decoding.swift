@@ -2,20 +2,24 @@ import QEMUState
 import SaveDisk
 import SystemIO
 import Transfer
+import ZstdCodec
 
 /// Does what a request says, in this process: what the decoder's process does behind its walls.
 public enum Decoding {
   /// - Parameters:
   ///   - input: only read, at offsets; a pipe forward.
   ///   - output: empty.
+  ///   - advanced: is told of the bytes of a disk that have been gone through.
   public static func serve(
-    _ request: DecodeRequest, _ input: borrowing FileDescriptor, _ output: borrowing DoorOutput
+    _ request: DecodeRequest, _ input: borrowing FileDescriptor, _ output: borrowing DoorOutput,
+    advanced: ((Int) -> Void)? = nil
   ) -> DecodeAnswer {
     switch request.task {
     case .door(let task):
       return .door(
         Door.open(
-          input, shape: request.shape, task: task, options: request.options, output: output))
+          input, shape: request.shape, task: task, options: request.options, output: output,
+          resources: .dom0(advanced: advanced)))
     case .state(let listsSections):
       let bytes = request.shape.totalBytes ?? 0
       let finding = StateFile.check(input, bytes: bytes, options: request.options)

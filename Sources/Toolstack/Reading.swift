@@ -23,10 +23,13 @@ public struct Judgement: Sendable {
 
 extension DiskCommands {
   /// `verify` of one path: never fails, the judgement says what was found.
-  public static func verify(_ path: SystemPath, options: ReadOptions) -> Judgement {
+  public static func verify(
+    _ path: SystemPath, options: ReadOptions, progress: Progress? = nil
+  ) -> Judgement {
     do throws(ToolError) {
       let input = try openInput(path)
-      let verdict = DecoderProcess.open(input, task: .verify, options: options, output: .nowhere)
+      let verdict = DecoderProcess.open(
+        input, task: .verify, options: options, output: .nowhere, progress: progress)
       return Judgement(path: path, verdict: verdict)
     } catch {
       return Judgement(path: path, status: error.status, verdict: nil, reason: error.reason)

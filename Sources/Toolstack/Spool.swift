@@ -72,7 +72,7 @@ enum Spool {
   ///   - directory: for what does not fit into memory. One that cannot be used matters only then.
   static func extract(
     _ stream: StreamName, from disk: borrowing FileDescriptor, _ path: SystemPath,
-    _ options: ReadOptions, in directory: SystemPath
+    _ options: ReadOptions, in directory: SystemPath, progress: Progress? = nil
   ) throws(ToolError) -> Extracted {
     let memory = try attempt(path) { () throws(SystemError) in try FileDescriptor.inMemory() }
     var overflow: FileDescriptor?
@@ -85,7 +85,7 @@ enum Spool {
     let output = DoorOutput(
       memory: memory, maxBytes: maxBytesInMemory, overflow: overflow.take())
     let verdict = DecoderProcess.open(
-      disk, task: .extract(stream), options: options, output: output)
+      disk, task: .extract(stream), options: options, output: output, progress: progress)
     if case .output? = verdict.failure, let problem {
       throw ToolError(ExitStatus(problem), directory) {
         $0.append("cannot hold a state of more than 16 MiB until it is verified: ")

@@ -1,3 +1,4 @@
+import Codecs
 import SaveDisk
 import SystemIO
 
@@ -59,6 +60,17 @@ public enum DecoderFailure: Error, Equatable, Sendable, BitwiseCopyable {
   case nonsense
 }
 
+/// What the program that opens the door has for it. None of it is part of the question, and none changes
+/// the answer, but that a codec can be decoded.
+public struct DoorResources {
+  /// Decoders beside those of `ChunkCodec`.
+  public var added: [AddedDecoder] = []
+  /// Is told of the bytes of the disk that have been gone through.
+  public var advanced: ((Int) -> Void)?
+
+  public init() {}
+}
+
 /// The one door: everything that looks into bytes from outside goes through here.
 ///
 /// Input descriptor in, output descriptor out, limits given, a fixed-size verdict back; so that
@@ -71,13 +83,13 @@ public enum Door {
   ///   - output: where the task's bytes go; not flushed.
   public static func open(
     _ input: borrowing FileDescriptor, shape: InputShape? = nil, task: DoorTask,
-    options: ReadOptions, output: borrowing DoorOutput
+    options: ReadOptions, output: borrowing DoorOutput, resources: DoorResources = DoorResources()
   ) -> DoorVerdict {
     var facts = DiskFacts()
     var placed = OutputPosition()
     var failure: DoorFailure?
     do throws(WalkError) {
-      var walk = try DiskWalk(input, shape: shape, options: options)
+      var walk = try DiskWalk(input, shape: shape, options: options, resources: resources)
       do throws(WalkError) {
         switch task {
         case .verify:

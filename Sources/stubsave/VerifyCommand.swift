@@ -28,6 +28,7 @@ struct VerifyCommand: ParsableCommand {
   var replay: PathArgument?
 
   @OptionGroup var judging: JudgingOptions
+  @OptionGroup var telling: ProgressOptions
   @OptionGroup var output: OutputOptions
 
   func validate() throws {
@@ -51,8 +52,10 @@ struct VerifyCommand: ParsableCommand {
   private func verify() throws(ToolError) -> ExitStatus {
     var status = ExitStatus.good
     for path in paths.map(\.path) {
+      let progress = try telling.make(forDisk: path)
       let judgement = DiskCommands.verify(
-        path, options: judging.readOptions(isDecoding: !isNotDecoding))
+        path, options: judging.readOptions(isDecoding: !isNotDecoding), progress: progress)
+      progress?.finish()
       if output.json {
         try Console.say(json: VerdictReport(judgement))
       } else {

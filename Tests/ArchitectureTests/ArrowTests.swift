@@ -13,8 +13,9 @@ import Testing
 @Suite struct ArrowTests {
   /// Allowed arrows, modules of this package only. Test targets may see everything.
   static let arrows: [String: Set<String>] = [
-    "SaveDisk": ["CXXHash"],
+    "SaveDisk": ["CXXH3", "CXXHash"],
     "Codecs": ["SaveDisk", "CLZ4", "CZlib"],
+    "ZstdCodec": ["Codecs", "SaveDisk", "CZstd", "CDeflate"],
     "SystemIO": ["CSystem"],
     "Transfer": ["SaveDisk", "Codecs", "SystemIO"],
     "Agent": [
@@ -24,7 +25,7 @@ import Testing
     "QEMUMonitor": ["SaveDisk", "SystemIO"],
     "Xenstore": ["SaveDisk", "SystemIO"],
     "Rendezvous": ["SaveDisk", "SystemIO", "Xenstore"],
-    "Decoding": ["QEMUState", "Transfer", "SaveDisk", "SystemIO"],
+    "Decoding": ["QEMUState", "Transfer", "ZstdCodec", "Codecs", "SaveDisk", "SystemIO"],
     "DecoderProgram": ["CSeccomp", "Decoding", "Transfer", "SaveDisk", "SystemIO"],
     "stubsave-decode": ["DecoderProgram"],
     "BlockProbe": ["CBlkid", "SaveDisk", "SystemIO"],
@@ -32,7 +33,7 @@ import Testing
     "Xen": ["CXenCall", "Xenstore", "SaveDisk", "SystemIO"],
     "Toolstack": [
       "Decoding", "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState",
-      "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
+      "BlockProbe", "ZstdCodec", "SaveDisk", "Codecs", "SystemIO",
     ],
     "stubsave": [
       "CProgram", "Toolstack", "Transfer", "Rendezvous", "Xen", "QEMUState", "SaveDisk", "Codecs",
@@ -105,7 +106,8 @@ import Testing
   @Test func `every target is in the table`() throws {
     let folders = try FileManager.default.contentsOfDirectory(atPath: Self.sources.path)
     let systemModules: Set = [
-      "CXXHash", "CLZ4", "CZlib", "CBlkid", "CXenCall", "CSeccomp", "CSystem", "CProgram",
+      "CXXH3", "CXXHash", "CLZ4", "CZlib", "CZstd", "CDeflate", "CBlkid", "CXenCall", "CSeccomp",
+      "CSystem", "CProgram",
     ]
     // What `make install` copies, and no module.
     let others: Set = ["udev"]
