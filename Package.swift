@@ -175,9 +175,8 @@ if Context.environment["STUBSAVE_FUZZ"] != nil {
     .target(
       name: "FuzzTargets",
       dependencies: [
-        "CFuzz", "CLZ4", "CZlib", "Codecs", "QEMUMonitor", "QEMUState", "Rendezvous", "SaveDisk",
-        "SystemIO",
-        "TestSupport", "Transfer", "Xen", "Xenstore",
+        "CFuzz", "CLZ4", "CZlib", "Codecs", "Decoding", "QEMUMonitor", "QEMUState", "Rendezvous",
+        "SaveDisk", "SystemIO", "TestSupport", "Transfer", "Xen", "Xenstore", "ZstdCodec",
       ],
       path: "Tests/Fuzz/Targets", swiftSettings: strict),
     .executableTarget(
