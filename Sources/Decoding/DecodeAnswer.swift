@@ -31,6 +31,8 @@ public enum DecoderGreeting {
 /// The last that it says.
 public enum DecodeAnswer: Sendable {
   case door(DoorVerdict)
+  /// Nothing of the metadata counts unless the verdict is good.
+  case carried(DoorVerdict, metadata: [UInt8])
   /// And so many bytes of sections in the output.
   case state(TrailerFinding, outputBytes: UInt64)
 
@@ -38,6 +40,7 @@ public enum DecodeAnswer: Sendable {
   public static func messageBytes(_ task: DecodeTask) -> Int {
     switch task {
     case .door: DoorVerdict.messageBytes
+    case .carry: DoorVerdict.messageBytes + KeptMetadata.messageBytes
     case .state: TrailerFinding.messageBytes + 8
     }
   }
@@ -46,6 +49,9 @@ public enum DecodeAnswer: Sendable {
     var bytes: [UInt8] = []
     switch self {
     case .door(let verdict): verdict.encode(into: &bytes)
+    case .carried(let verdict, let metadata):
+      verdict.encode(into: &bytes)
+      KeptMetadata.encode(metadata, into: &bytes)
     case .state(let finding, let outputBytes):
       finding.encode(into: &bytes)
       bytes.append(littleEndian: outputBytes)
@@ -59,12 +65,13 @@ public enum DecodeAnswer: Sendable {
       throw MessageError()
     }
     switch request.task {
-    case .door:
-      let verdict = try DoorVerdict(
-        parsing: message, shape: request.shape, limits: request.options.limits,
-        maxOutputBytes: request.maxOutputBytes)
-      guard !verdict.isInOverflow || request.hasOverflow else { throw MessageError() }
-      self = .door(verdict)
+    case .door: self = .door(try DecodeAnswer.verdict(message, request))
+    case .carry:
+      let verdict = try DecodeAnswer.verdict(
+        message.extracting(0..<DoorVerdict.messageBytes), request)
+      var cursor = ByteCursor(
+        message.extracting(DoorVerdict.messageBytes..<message.byteCount))
+      self = .carried(verdict, metadata: try KeptMetadata.parse(&cursor))
     case .state:
       var cursor = ByteCursor(message)
       let finding = try TrailerFinding(
@@ -73,5 +80,15 @@ public enum DecodeAnswer: Sendable {
       guard bytes % UInt64(StateSection.messageBytes) == 0 else { throw MessageError() }
       self = .state(finding, outputBytes: bytes)
     }
+  }
+
+  private static func verdict(
+    _ message: RawSpan, _ request: DecodeRequest
+  ) throws(MessageError) -> DoorVerdict {
+    let verdict = try DoorVerdict(
+      parsing: message, shape: request.shape, limits: request.options.limits,
+      maxOutputBytes: request.maxOutputBytes)
+    guard !verdict.isInOverflow || request.hasOverflow else { throw MessageError() }
+    return verdict
   }
 }

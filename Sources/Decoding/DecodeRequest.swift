@@ -7,6 +7,8 @@ import Transfer
 public enum DecodeTask: Sendable, BitwiseCopyable {
   /// A save disk.
   case door(DoorTask)
+  /// A save disk: the state to the output, what its writer has said of it into the answer.
+  case carry
   /// A state file by its trailer; its sections to the output if they are wanted.
   case state(listsSections: Bool)
 }
@@ -64,6 +66,7 @@ public struct DecodeRequest: Sendable {
     case list = 3
     case state = 4
     case stateAndSections = 5
+    case carry = 6
   }
 
   private static let noName = [UInt8](repeating: 0, count: 32)
@@ -81,6 +84,7 @@ public struct DecodeRequest: Sendable {
       number = .extract
       name = stream
     case .door(.list): number = .list
+    case .carry: number = .carry
     case .state(let listsSections): number = listsSections ? .stateAndSections : .state
     }
     bytes.append(littleEndian: DecodeRequest.magic)
@@ -128,6 +132,7 @@ public struct DecodeRequest: Sendable {
       switch number {
       case .verify: task = .door(.verify)
       case .list: task = .door(.list)
+      case .carry: task = .carry
       case .state: task = .state(listsSections: false)
       default: task = .state(listsSections: true)
       }
@@ -148,7 +153,7 @@ public struct DecodeRequest: Sendable {
   public var maxOutputBytes: UInt64 {
     switch task {
     case .door(.verify), .state(listsSections: false): 0
-    case .door(.extract): options.limits.maxStateBytes
+    case .door(.extract), .carry: options.limits.maxStateBytes
     case .door(.list): RecordEntry.maxListBytes
     case .state: UInt64(StateSection.maxCount * StateSection.messageBytes)
     }

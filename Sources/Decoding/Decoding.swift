@@ -20,6 +20,11 @@ public enum Decoding {
         Door.open(
           input, shape: request.shape, task: task, options: request.options, output: output,
           resources: .dom0(advanced: advanced)))
+    case .carry:
+      let (verdict, metadata) = Door.carry(
+        input, shape: request.shape, options: request.options, output: output,
+        resources: .dom0(advanced: advanced))
+      return .carried(verdict, metadata: metadata)
     case .state(let listsSections):
       let bytes = request.shape.totalBytes ?? 0
       let finding = StateFile.check(input, bytes: bytes, options: request.options)

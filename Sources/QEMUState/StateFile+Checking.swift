@@ -132,20 +132,15 @@ extension StateFile {
   }
 }
 
-/// Keeps the first bytes of the stream `metadata`.
+/// Keeps the stream `metadata`.
 private struct MetadataSink: LogSink {
-  private(set) var metadata: [UInt8] = []
-  private var isOpen = false
+  private var kept = KeptMetadata()
 
-  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) {
-    isOpen = name == .metadata
-  }
+  var metadata: [UInt8] { kept.bytes }
 
-  mutating func chunk(_ record: PlacedRecord, raw: RawSpan) {
-    if !isOpen { return }
-    let room = Int(FormatLimits.maxMetadataBytes) - metadata.count
-    for index in 0..<min(raw.byteCount, room) { metadata.append(raw.byte(at: index)) }
-  }
+  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) { kept.streamBegan(name) }
+
+  mutating func chunk(_ record: PlacedRecord, raw: RawSpan) { kept.chunk(raw) }
 }
 
 extension DiskError {

@@ -6,7 +6,7 @@ import Transfer
 /// taken that a decoder at its senses could not have said.
 extension TrailerFinding {
   public static let messageBytes =
-    8 + DoorFailure.messageBytes + 2 * 8 + 16 + 8 + Int(FormatLimits.maxMetadataBytes)
+    8 + DoorFailure.messageBytes + 2 * 8 + 16 + KeptMetadata.messageBytes
 
   private enum Kind: UInt64 {
     case good = 1
@@ -15,8 +15,7 @@ extension TrailerFinding {
     case unreadable = 4
   }
 
-  /// Kind; failure; bytes of state and of metadata in the file; digest; how many of the 4096 bytes
-  /// that follow count.
+  /// Kind; failure; bytes of state and of metadata in the file; digest; metadata.
   public func encode(into bytes: inout [UInt8]) {
     var facts: StateFileFacts?
     var failure: DoorFailure?
@@ -39,10 +38,7 @@ extension TrailerFinding {
     bytes.append(littleEndian: facts?.metadataBytes ?? 0)
     bytes.append(littleEndian: facts?.stateDigest.first ?? 0)
     bytes.append(littleEndian: facts?.stateDigest.last ?? 0)
-    let metadata = facts?.metadata ?? []
-    bytes.append(littleEndian: UInt64(metadata.count))
-    bytes += metadata
-    bytes += [UInt8](repeating: 0, count: Int(FormatLimits.maxMetadataBytes) - metadata.count)
+    KeptMetadata.encode(facts?.metadata ?? [], into: &bytes)
   }
 
   /// - Parameter fileBytes: of the file that was looked at.
@@ -52,11 +48,7 @@ extension TrailerFinding {
     let stateBytes = try cursor.bounded(fileBytes)
     let metadataBytes = try cursor.bounded(fileBytes - stateBytes)
     let digest = cursor.bytes16()
-    let count = Int(try cursor.bounded(FormatLimits.maxMetadataBytes))
-    var metadata: [UInt8] = []
-    for _ in 0..<Int(FormatLimits.maxMetadataBytes) / 4 {
-      metadata.append(littleEndian: cursor.littleEndianUInt32())
-    }
+    let metadata = try KeptMetadata.parse(&cursor)
     switch (kind, failure) {
     case (.good, nil):
       guard stateBytes + metadataBytes + UInt64(StateFooter.byteCount) == fileBytes else {
@@ -65,7 +57,7 @@ extension TrailerFinding {
       self = .good(
         StateFileFacts(
           stateBytes: stateBytes, metadataBytes: metadataBytes, stateDigest: digest,
-          metadata: [UInt8](metadata[..<count])))
+          metadata: metadata))
     case (.none, nil): self = .none
     case (.failed, .disk(let error)?): self = .failed(error)
     case (.unreadable, .input(let error)?): self = .unreadable(error)

@@ -10,9 +10,9 @@ struct CarriedState: ~Copyable {
   let disk: FileDescriptor
   /// The stream `qemu`; nothing if nothing was to be decoded.
   let state: Spool.Extracted
-  /// The stream `metadata`; empty if there is none, or nothing was to be decoded.
-  let metadata: [UInt8]
 
+  /// The stream `metadata`; empty if there is none, or nothing was to be decoded.
+  var metadata: [UInt8] { state.metadata }
   var diskBytes: UInt64 { state.verdict.facts.diskBytes }
   /// Of the state.
   var stateBytes: UInt64 { state.verdict.facts.summary(of: .qemu)?.rawBytes ?? 0 }
@@ -90,11 +90,17 @@ extension TransferDisk {
   }
 
   /// A private copy of what a stubdomain has written, and what it holds.
-  borrowing func fetch(_ options: CarryOptions) throws(ToolError) -> CarriedState {
+  ///
+  /// - Parameter saidBytes: how long the disk is by the other side's word, which is only good for
+  ///   how much is copied, within dom0's own limits: the copy has to be a whole disk by itself.
+  borrowing func fetch(
+    _ options: CarryOptions, saidBytes: UInt64
+  ) throws(ToolError) -> CarriedState {
     let reading = reading(options)
-    // Only to learn how long it is; what counts is the judgement on the copy.
-    let bytes = try facts(options).diskBytes
     let directory = options.request.spoolDirectory
+    let there = try attempt(path) { () throws(SystemError) in try source.status().bytes }
+    let block = UInt64(Layout.blockBytes)
+    let bytes = min(saidBytes, there, options.limits.maxDiskBytes) / block * block
     let copy = try attempt(directory) { () throws(SystemError) in
       let copy = try Spool.file(bytes: bytes, in: directory)
       try source.copy(bytes: bytes, to: copy)
@@ -102,16 +108,13 @@ extension TransferDisk {
     }
     let extracted =
       options.isDecoding
-      ? try Spool.extract(.qemu, from: copy, path, reading, in: directory)
+      ? try Spool.carry(from: copy, path, reading, in: directory)
       : try judge(copy, reading)
     let verdict = extracted.verdict
     guard verdict.facts.header?.header == header else {
       throw ToolError(.corrupt, path) { $0.append("the header is no longer the one allocated") }
     }
-    let metadata =
-      options.isDecoding
-      ? try Spool.metadata(verdict, from: copy, path, reading, in: directory) : []
-    return CarriedState(disk: copy, state: extracted, metadata: metadata)
+    return CarriedState(disk: copy, state: extracted)
   }
 
   /// That there is a state on a copy, without a look into it.

@@ -100,8 +100,12 @@ extension DecoderProcess {
       }
       bytes = verdict.outputBytes
       isInOverflow = verdict.isInOverflow
-    case (.state(_, let outputBytes), _): bytes = outputBytes
-    case (.door, .state): throw .nonsense
+    case (.carried(let verdict, _), .carry):
+      if verdict.failure != nil { return }
+      bytes = verdict.outputBytes
+      isInOverflow = verdict.isInOverflow
+    case (.state(_, let outputBytes), .state): bytes = outputBytes
+    default: throw .nonsense
     }
     let status = try attempt { () throws(SystemError) in
       try output.file(isInOverflow: isInOverflow).status()

@@ -32,6 +32,26 @@ enum DecoderProcess {
     }
   }
 
+  /// `Door.carry`, behind walls.
+  static func carry(
+    _ input: borrowing FileDescriptor, options: ReadOptions, output: borrowing DoorOutput
+  ) -> (DoorVerdict, metadata: [UInt8]) {
+    let shape: InputShape
+    do throws(SystemError) {
+      shape = try InputShape(of: input)
+    } catch {
+      return (DoorVerdict(failure: .input(error)), [])
+    }
+    do throws(DecoderFailure) {
+      if case .carried(let verdict, let metadata) = try ask(.carry, input, shape, options, output) {
+        return (verdict, metadata)
+      }
+      return (DoorVerdict(failure: .decoder(.nonsense)), [])
+    } catch {
+      return (DoorVerdict(failure: .decoder(error)), [])
+    }
+  }
+
   /// A state file by its trailer, and its sections if they are wanted.
   static func look(
     at file: borrowing FileDescriptor, _ path: SystemPath, bytes: UInt64, options: ReadOptions,

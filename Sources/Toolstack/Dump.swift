@@ -204,11 +204,11 @@ public enum Dump {
           after: ToolError(.stubdomainFailed, options.transfer.place.name) {
             $0.append("the guest was to be kept stopped, and the agent does not say that it is")
           }, guestIsStopped: true)
-      case .answered(.committed)?:
+      case .answered(.committed(let bytes, _))?:
         let isStopped = machine.hasStoppedGuest
         // Its state is taken: nothing that follows concerns it.
         if !isStopped && wish != .keep { agent.resumeGuest() }
-        let carried = try fetch(&disk, carrying, isStopped, &agent)
+        let carried = try fetch(&disk, bytes, carrying, isStopped, &agent)
         if isStopped && wish == .pause { try letGoOn(&agent, options) }
         return Taken(carried: carried, guestIsStopped: isStopped && wish == .keep)
       case .answered(.failed(_, let needed, _, .small))?
@@ -229,11 +229,11 @@ public enum Dump {
 
   /// Everything from the disk, which is not looked at any more then.
   private static func fetch<Agent: AgentPeer & ~Copyable>(
-    _ disk: inout TransferDisk, _ carrying: CarryOptions, _ guestIsStopped: Bool,
-    _ agent: inout Agent
+    _ disk: inout TransferDisk, _ saidBytes: UInt64, _ carrying: CarryOptions,
+    _ guestIsStopped: Bool, _ agent: inout Agent
   ) throws(ToolError) -> CarriedState {
     do throws(ToolError) {
-      let carried = try disk.fetch(carrying)
+      let carried = try disk.fetch(carrying, saidBytes: saidBytes)
       // A process has closed it; a stubdomain may still write.
       if !agent.hasWorkAtEnd { try disk.wipe() }
       return carried

@@ -75,9 +75,7 @@ struct GivenState: ~Copyable {
     _ copy: borrowing FileDescriptor, _ options: RestoreOptions, _ reading: ReadOptions
   ) throws(ToolError) -> GivenState {
     let directory = options.transfer.spoolDirectory
-    let state = try Spool.extract(.qemu, from: copy, options.input, reading, in: directory)
-    let metadata = try Spool.metadata(
-      state.verdict, from: copy, options.input, reading, in: directory)
+    let state = try Spool.carry(from: copy, options.input, reading, in: directory)
     try requireSize(state.bytes, options)
     let file = try attempt(options.input) { () throws(SystemError) in
       let file = try Spool.file(bytes: state.bytes, in: directory)
@@ -85,7 +83,7 @@ struct GivenState: ~Copyable {
       return file
     }
     try requireMagic(file, options.input)
-    return GivenState(file: file, format: .archive, metadata: metadata, warnings: [])
+    return GivenState(file: file, format: .archive, metadata: state.metadata, warnings: [])
   }
 
   private static func fromStateFile(

@@ -79,9 +79,9 @@ struct SaveSession: ~Copyable {
         .save($0, maxBytes: options.transfer.maxStateBytes)
       }
       switch machine.ending {
-      case .answered(.committed)?:
+      case .answered(.committed(let bytes, _))?:
         do throws(ToolError) {
-          return try handOn(try disk.fetch(carrying), signals)
+          return try handOn(try disk.fetch(carrying, saidBytes: bytes), signals)
         } catch {
           throw agent.giveUp(after: error, guestIsStopped: false)
         }

@@ -51,10 +51,13 @@ enum Spool {
   struct Extracted: ~Copyable {
     private let output: DoorOutput
     let verdict: DoorVerdict
+    /// The stream `metadata` beside the state; empty if there is none, or it was not asked for.
+    let metadata: [UInt8]
 
-    init(_ output: consuming DoorOutput, _ verdict: DoorVerdict) {
+    init(_ output: consuming DoorOutput, _ verdict: DoorVerdict, metadata: [UInt8] = []) {
       self.output = output
       self.verdict = verdict
+      self.metadata = metadata
     }
 
     var bytes: UInt64 { verdict.outputBytes }
@@ -74,37 +77,60 @@ enum Spool {
     _ stream: StreamName, from disk: borrowing FileDescriptor, _ path: SystemPath,
     _ options: ReadOptions, in directory: SystemPath, progress: Progress? = nil
   ) throws(ToolError) -> Extracted {
-    let memory = try attempt(path) { () throws(SystemError) in try FileDescriptor.inMemory() }
-    var overflow: FileDescriptor?
-    var problem: SystemError?
-    do throws(SystemError) {
-      overflow = try FileDescriptor.unlinked(in: directory)
-    } catch {
-      problem = error
-    }
-    let output = DoorOutput(
-      memory: memory, maxBytes: maxBytesInMemory, overflow: overflow.take())
+    let place = try Place(path, directory)
     let verdict = DecoderProcess.open(
-      disk, task: .extract(stream), options: options, output: output, progress: progress)
-    if case .output? = verdict.failure, let problem {
-      throw ToolError(ExitStatus(problem), directory) {
-        $0.append("cannot hold a state of more than 16 MiB until it is verified: ")
-        $0.append(problem)
-      }
-    }
-    try DiskCommands.requireGood(verdict, path, output: directory)
-    return Extracted(output, verdict)
+      disk, task: .extract(stream), options: options, output: place.output, progress: progress)
+    try place.requireGood(verdict)
+    return place.holding(verdict, metadata: [])
   }
 
-  /// The stream `metadata` of a disk that has been judged; empty if it has none.
-  static func metadata(
-    _ verdict: DoorVerdict, from disk: borrowing FileDescriptor, _ path: SystemPath,
-    _ options: ReadOptions, in directory: SystemPath
-  ) throws(ToolError) -> [UInt8] {
-    guard verdict.facts.summary(of: .metadata) != nil else { return [] }
-    let stream = try extract(.metadata, from: disk, path, options, in: directory)
-    return try attempt(path) { () throws(SystemError) in
-      try stream.file().bytes(count: min(stream.bytes, FormatLimits.maxMetadataBytes))
+  /// The state and the metadata, in one look.
+  static func carry(
+    from disk: borrowing FileDescriptor, _ path: SystemPath, _ options: ReadOptions,
+    in directory: SystemPath
+  ) throws(ToolError) -> Extracted {
+    let place = try Place(path, directory)
+    let (verdict, metadata) = DecoderProcess.carry(disk, options: options, output: place.output)
+    try place.requireGood(verdict)
+    return place.holding(verdict, metadata: metadata)
+  }
+
+  /// For a state that is held back.
+  private struct Place: ~Copyable {
+    let output: DoorOutput
+    private let disk: SystemPath
+    private let directory: SystemPath
+    /// Why there is only memory, if that is so.
+    private let problem: SystemError?
+
+    init(_ disk: SystemPath, _ directory: SystemPath) throws(ToolError) {
+      let memory = try attempt(disk) { () throws(SystemError) in try FileDescriptor.inMemory() }
+      var overflow: FileDescriptor?
+      var problem: SystemError?
+      do throws(SystemError) {
+        overflow = try FileDescriptor.unlinked(in: directory)
+      } catch {
+        problem = error
+      }
+      output = DoorOutput(
+        memory: memory, maxBytes: maxBytesInMemory, overflow: overflow.take())
+      self.disk = disk
+      self.directory = directory
+      self.problem = problem
+    }
+
+    func requireGood(_ verdict: DoorVerdict) throws(ToolError) {
+      if case .output? = verdict.failure, let problem {
+        throw ToolError(ExitStatus(problem), directory) {
+          $0.append("cannot hold a state of more than 16 MiB until it is verified: ")
+          $0.append(problem)
+        }
+      }
+      try DiskCommands.requireGood(verdict, disk, output: directory)
+    }
+
+    consuming func holding(_ verdict: DoorVerdict, metadata: [UInt8]) -> Extracted {
+      Extracted(output, verdict, metadata: metadata)
     }
   }
 }

@@ -85,35 +85,70 @@ public enum Door {
     _ input: borrowing FileDescriptor, shape: InputShape? = nil, task: DoorTask,
     options: ReadOptions, output: borrowing DoorOutput, resources: DoorResources = DoorResources()
   ) -> DoorVerdict {
-    var facts = DiskFacts()
-    var placed = OutputPosition()
+    switch task {
+    case .verify:
+      var sink = NoSink()
+      let end = walk(input, shape, options, resources, &sink)
+      return verdict(end, OutputPosition())
+    case .extract(let name):
+      var sink = ExtractSink(name: name, output: output)
+      var end = walk(input, shape, options, resources, &sink)
+      end.require(name)
+      return verdict(end, sink.position)
+    case .list:
+      var sink = ListSink(output: output)
+      let end = walk(input, shape, options, resources, &sink)
+      return verdict(end, sink.position)
+    }
+  }
+
+  /// `open` for the stream `qemu`, and in the same pass the stream `metadata`.
+  ///
+  /// - Returns: of the metadata the first 4096 bytes, empty if there are none. **Not to be used
+  ///   unless the verdict is good**, as the output.
+  public static func carry(
+    _ input: borrowing FileDescriptor, shape: InputShape? = nil, options: ReadOptions,
+    output: borrowing DoorOutput, resources: DoorResources = DoorResources()
+  ) -> (verdict: DoorVerdict, metadata: [UInt8]) {
+    var sink = CarrySink(output: output)
+    var end = walk(input, shape, options, resources, &sink)
+    end.require(.qemu)
+    return (verdict(end, sink.position), sink.metadataBytes)
+  }
+
+  /// How a walk has ended, and what it has learnt before.
+  private struct End {
     var failure: DoorFailure?
+    var facts = DiskFacts()
+
+    mutating func require(_ name: StreamName) {
+      if failure == nil && facts.summary(of: name) == nil { failure = .noSuchStream }
+    }
+  }
+
+  private static func walk<Sink: LogSink & ~Copyable>(
+    _ input: borrowing FileDescriptor, _ shape: InputShape?, _ options: ReadOptions,
+    _ resources: DoorResources, _ sink: inout Sink
+  ) -> End {
+    var end = End()
     do throws(WalkError) {
       var walk = try DiskWalk(input, shape: shape, options: options, resources: resources)
       do throws(WalkError) {
-        switch task {
-        case .verify:
-          var sink = NoSink()
-          try walk.run(&sink)
-        case .extract(let name):
-          var sink = ExtractSink(name: name, output: output)
-          defer { placed = sink.position }
-          try walk.run(&sink)
-          if walk.facts.summary(of: name) == nil { failure = .noSuchStream }
-        case .list:
-          var sink = ListSink(output: output)
-          defer { placed = sink.position }
-          try walk.run(&sink)
-        }
+        try walk.run(&sink)
       } catch {
-        failure = DoorFailure(error)
+        end.failure = DoorFailure(error)
       }
-      facts = walk.facts
+      end.facts = walk.facts
     } catch {
-      failure = DoorFailure(error)
+      end.failure = DoorFailure(error)
     }
-    return DoorVerdict(
-      failure: failure, facts: facts, outputBytes: placed.bytes, isInOverflow: placed.isInOverflow)
+    return end
+  }
+
+  private static func verdict(_ end: End, _ placed: OutputPosition) -> DoorVerdict {
+    DoorVerdict(
+      failure: end.failure, facts: end.facts, outputBytes: placed.bytes,
+      isInOverflow: placed.isInOverflow)
   }
 }
 

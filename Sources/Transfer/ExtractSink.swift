@@ -22,3 +22,24 @@ struct ExtractSink: LogSink {
     if isOpen { try writer.write(raw) }
   }
 }
+
+/// Writes the state out, and keeps what its writer has said of it.
+struct CarrySink: LogSink {
+  private var state: ExtractSink
+  private var metadata = KeptMetadata()
+
+  init(output: borrowing DoorOutput) { state = ExtractSink(name: .qemu, output: output) }
+
+  var position: OutputPosition { state.position }
+  var metadataBytes: [UInt8] { metadata.bytes }
+
+  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) {
+    state.streamBegan(record, name: name)
+    metadata.streamBegan(name)
+  }
+
+  mutating func chunk(_ record: PlacedRecord, raw: RawSpan) throws(SystemError) {
+    try state.chunk(record, raw: raw)
+    metadata.chunk(raw)
+  }
+}

@@ -34,7 +34,7 @@ struct Bench: ParsableCommand {
     print("")
     try Commands(machine, workplace, stubsave: stubsave, agent: agent, runs: runs).measure()
     print("")
-    try BehindWalls(machine, workplace, stubsave: stubsave, runs: runs).measure()
+    try BehindWalls(machine, workplace, stubsave: stubsave, agent: agent, runs: runs).measure()
     print("")
     try ThroughAgent(machine, workplace, stubsave: stubsave, agent: agent, runs: runs).measure()
   }

@@ -34,6 +34,11 @@ struct Pairs {
   var ratios: [Double] {
     zip(firstNanoseconds, secondNanoseconds).map { Double($0) / Double($1) }
   }
+
+  /// What the first takes more, pair by pair, in milliseconds.
+  var differences: [Double] {
+    zip(firstNanoseconds, secondNanoseconds).map { (Double($0) - Double($1)) / 1e6 }
+  }
 }
 
 /// One line of the report.
@@ -53,14 +58,25 @@ struct Row {
       + " to \(fixed(quantile(ratios, 0.75))))"
   }
 
+  /// The same, with what the first takes more.
+  ///
+  /// - Parameter most: the target, in words.
+  static func cost(_ what: String, _ pairs: Pairs, most: String) -> String {
+    let more = pairs.differences.sorted()
+    let quartiles = [0.5, 0.25, 0.75].map { fixed(quantile(more, $0)) }
+    return line(what, pairs) + "\n" + pad("  so much more, ms; to be \(most)", 79)
+      + "  \(quartiles[0])  (\(quartiles[1]) to \(quartiles[2]))"
+  }
+
   private static func quantile<Value>(_ sorted: [Value], _ part: Double) -> Value {
     sorted[min(Int(Double(sorted.count) * part), sorted.count - 1)]
   }
 
   /// Two places behind the point.
   private static func fixed(_ value: Double) -> String {
-    let hundredths = Int((value * 100).rounded())
-    return "\(hundredths / 100).\(hundredths % 100 / 10)\(hundredths % 10)"
+    let hundredths = Int((abs(value) * 100).rounded())
+    let sign = value < 0 && hundredths > 0 ? "-" : ""
+    return "\(sign)\(hundredths / 100).\(hundredths % 100 / 10)\(hundredths % 10)"
   }
 
   private static func pad(_ text: String, _ width: Int) -> String {

@@ -85,13 +85,14 @@ struct ThroughAgent {
   private func count(_ name: String, _ command: String) throws {
     let log = workplace.name("calls")
     try workplace.shell(
-      "strace -f -qq -s 64 -e trace=fsync,fdatasync,sendmsg,sendto -o \(log) \(command)")
+      "strace -f -qq -s 64 -e trace=fsync,fdatasync,sendmsg,sendto,execve -o \(log) \(command)")
     let lines = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
     let commands = lines.filter { $0.contains("\\\"execute\\\"") }.count
     let flushes = lines.filter { $0.contains("sync(") }.count
+    let decoders = lines.filter { $0.contains("execve(") && $0.contains("stubsave-decode") }.count
     let messages = lines.filter { $0.contains("send") }.count - commands
     print(
       "\(name): \(commands) commands to QEMU, \(messages) messages between dom0 and agent, "
-        + "\(flushes) flushes")
+        + "\(flushes) flushes, \(decoders) decoders")
   }
 }

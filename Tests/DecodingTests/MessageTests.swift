@@ -28,7 +28,7 @@ import Transfer
 
   private static let tasks: [DecodeTask] = [
     .door(.verify), .door(.extract(.qemu)), .door(.extract(.metadata)), .door(.list),
-    .state(listsSections: false), .state(listsSections: true),
+    .state(listsSections: false), .state(listsSections: true), .carry,
   ]
 
   @Test(arguments: tasks.indices) func `a request arrives`(index: Int) throws {
@@ -135,6 +135,32 @@ import Transfer
     #expect(verdict.outputBytes == verdict.facts.summary(of: .qemu)?.rawBytes)
   }
 
+  @Test func `state and metadata arrive in one answer`() throws {
+    let (state, said) = ([UInt8](repeating: 7, count: 100_000), [UInt8]("qemu 7.2.22\n".utf8))
+    for streams: [(StreamName, [UInt8])] in [
+      [(.qemu, state), (.metadata, said)], [(.metadata, said), (.qemu, state)], [(.qemu, state)],
+    ] {
+      let (request, bytes) = try Self.answer(try makeDisk(streams), .carry)
+      guard
+        case .carried(let verdict, let metadata) = try DecodeAnswer(
+          parsing: bytes.rawSpan, to: request)
+      else {
+        Issue.record("another answer")
+        return
+      }
+      #expect(verdict.failure == nil && verdict.outputBytes == 100_000)
+      #expect(metadata == (streams.count == 2 ? said : []))
+    }
+    let (request, bytes) = try Self.answer(try makeDisk([(.metadata, said)]), .carry)
+    guard
+      case .carried(let verdict, _) = try DecodeAnswer(parsing: bytes.rawSpan, to: request)
+    else {
+      Issue.record("another answer")
+      return
+    }
+    #expect(verdict.failure == .noSuchStream)
+  }
+
   @Test func `a failure arrives`() throws {
     var disk = try Self.disk()
     disk[5000] ^= 1
@@ -149,7 +175,8 @@ import Transfer
     #expect(try DecodeAnswer(parsing: bytes.rawSpan, to: request).encode() == bytes)
   }
 
-  @Test(arguments: [0, 3, 5]) func `no flipped bit traps or goes beyond a limit`(task: Int) throws {
+  @Test(arguments: [0, 3, 5, 6])
+  func `no flipped bit traps or goes beyond a limit`(task: Int) throws {
     let bytes = task == 5 ? [UInt8](repeating: 0x51, count: 5000) : try Self.disk()
     let (request, good) = try Self.answer(bytes, Self.tasks[task])
     for bit in 0..<(8 * good.count) {
@@ -177,6 +204,8 @@ import Transfer
     guard let answer = try? DecodeAnswer(parsing: message.rawSpan, to: request) else { return }
     let limits = request.options.limits
     switch answer {
+    case .carried(let verdict, let metadata):
+      #expect(verdict.outputBytes <= request.maxOutputBytes && metadata.count <= 4096)
     case .door(let verdict):
       #expect(verdict.outputBytes <= request.maxOutputBytes && !verdict.isInOverflow)
       #expect(verdict.facts.rawBytes <= limits.maxStateBytes)

@@ -43,7 +43,7 @@ KINDS = {  # arguments, the guest's status
     "restore": (["restore", "-i", "in"], "inmigrate"),
 }
 # By stubsave: the agent, and the decoder for each look at a disk or a state file.
-STARTED = {"dump": 4, "dump to stdout": 4, "dump --pause": 4, "dump --keep-paused": 4, "restore": 3}
+STARTED = {"dump": 2, "dump to stdout": 2, "dump --pause": 2, "dump --keep-paused": 2, "restore": 3}
 # What cannot fail; what only gives memory back or ends; brk, after which malloc takes mmap.
 NEVER = {"arch_prctl", "brk", "clock_gettime", "execve", "exit", "exit_group", "futex", "getegid",
          "geteuid", "getgid", "getpid", "gettid", "getuid", "kill", "madvise", "mprotect", "munmap",

@@ -217,7 +217,7 @@ private struct FaultCase: Sendable, CustomTestStringConvertible {
       let options = CarryOptions(request: request)
       let disk = try TransferDisk.make(
         holding: source.descriptor, metadata: [UInt8]("qemu 1\n".utf8), options)
-      let carried = try disk.fetch(options)
+      let carried = try disk.fetch(options, saidBytes: try disk.facts(options).diskBytes)
       do throws(SystemError) {
         arrived = try carried.state.file().bytes(count: carried.state.bytes)
       } catch {
