@@ -17,7 +17,7 @@ public struct WriteOptions {
   public var progress: Progress?
 
   /// So that the memory of a long stream has a bound.
-  private static let maxWorkers = 4
+  static let maxWorkers = 4
 
   public init() {}
 }

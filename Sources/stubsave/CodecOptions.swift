@@ -26,6 +26,8 @@ struct CodecOptions: ParsableArguments {
   }
 
   var setting: CodecSetting { codec.setting(level: level) }
+
+  func workers(chunkBytes: Int) -> Int { codec.workers(level: level, chunkBytes: chunkBytes) }
 }
 
 extension CodecName: ExpressibleByArgument {

@@ -36,6 +36,7 @@ struct WriteCommand: ParsableCommand {
     options.isForced = force
     options.header.maxRawBytes = maxState.bytes
     options.header.chunkBytes = UInt32(newHeader.chunkSize.bytes)
+    options.workers = coding.workers(chunkBytes: Int(newHeader.chunkSize.bytes))
     try Self.run(disk.path, options, json: output.json, telling: telling)
   }
 

@@ -52,7 +52,7 @@ import SystemIO
       let ring = OutputRing(at: outOffset, recordBytes: encoder.maxRecordBytes)
       let crew = CodingCrew(
         setting, allowed: allowed, chunkBytes: raw.byteCount, workers: codes ? workers : 0)
-      let worth = setting.adapts ? Worth(workers: max(workers, 1)) : nil
+      let worth = setting.adapts ? Worth() : nil
       let number = source.number
       let keeper = keeper
       var failure: WriteError?

@@ -9,8 +9,6 @@ import SystemIO
   /// a clock on the wall: if other programs take the processors, both get longer.
   final class Worth: @unchecked Sendable {
     private let lock = Semaphore(1)
-    /// That code at the same time.
-    private let workers: Double
     /// Of the disk, a stored byte.
     private var writeNanoseconds: Double?
     /// Of the codec, a raw byte, on one thread.
@@ -20,11 +18,9 @@ import SystemIO
     private var sinceTrial = 0
 
     /// What is measured may change: so often a chunk is tried all the same.
-    private static let trialInterval = 64
+    private static let trialInterval = 128
     /// Of each new measurement.
     private static let weight = 0.2
-
-    init(workers: Int) { self.workers = Double(workers) }
 
     func wrote(_ bytes: Int, nanoseconds: UInt64) {
       lock.wait()
@@ -50,7 +46,8 @@ import SystemIO
       }
       // Nothing is known of the disk or the codec yet: the first chunks tell.
       guard let writeNanoseconds, let codeNanoseconds else { return true }
-      return codeNanoseconds / workers < writeNanoseconds * (1 - ratio)
+      // However many code at once: the processors are not theirs alone.
+      return codeNanoseconds < writeNanoseconds * (1 - ratio)
     }
 
     private static func mix(_ average: inout Double?, _ value: Double) {
