@@ -173,7 +173,7 @@ test-migration: build
 	$(PYTHON) Tests/QEMU/migration.py --stubsave .build/release/stubsave
 
 # A real xenstored, run as a plain process: its client, the agent beside a real QEMU as another
-# domain, and dom0's commands against that agent and against one that lies.
+# domain, and dom0's commands against that agent, against one that lies, and with system calls that fail.
 XENSTORED = $(SUDO) env PATH="$$PATH" $(PYTHON) Tests/Xenstored/xenstored.py --domain 5 --domain 7 --
 test-xenstore: build
 	$(SWIFT) build --build-tests $(DEBUG)
@@ -181,6 +181,7 @@ test-xenstore: build
 	$(XENSTORED) $(PYTHON) Tests/Agent/serve.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Agent/overxen.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Agent/proxy.py --stubsave .build/release/stubsave --agent $(AGENT)
+	$(XENSTORED) $(PYTHON) Tests/Hostile/inject_xen.py --stubsave .build/release/stubsave
 
 # Real Xen under emulation: Xen, dom0 and guests from Debian's packages, kept in .build/xenlab.
 XENLAB = $(SUDO) $(PYTHON) Tests/XenLab/run.py --stubsave .build/release/stubsave --agent $(AGENT)
@@ -197,7 +198,9 @@ compare: build
 test-xen-full: build
 	$(XENLAB) --full --timeout 20000
 
-# Hostile monitors, disks that must not be touched, and every system call failing once.
+# Hostile monitors, disks that must not be touched or are written meanwhile, and every system call failing
+# once. ROUNDS=10000 for that many dumps of a disk that is being rewritten.
+ROUNDS = 200
 test-hostile: build planted
 	$(SUDO) $(PYTHON) Tests/Hostile/planted.py --stubsave .build/release/stubsave --planted $(PLANTED)
 	$(SUDO) $(PYTHON) Tests/Hostile/hostile.py --stubsave .build/release/stubsave
@@ -205,6 +208,8 @@ test-hostile: build planted
 	$(PYTHON) Tests/Hostile/longstreams.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject_agent.py --stubsave .build/release/stubsave
+	$(XENSTORED) $(PYTHON) Tests/Hostile/rewritten.py --stubsave .build/release/stubsave \
+	  --rounds $(ROUNDS)
 
 # Without looking for leaks: swift-argument-parser leaves some to the end of the process, and so does
 # Foundation after it has read an empty file. The command line tests are not run under

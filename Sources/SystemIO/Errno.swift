@@ -85,6 +85,7 @@ public enum Errno {
   public static let notPermitted = EPERM
   public static let noEntry = ENOENT
   public static let interrupted = EINTR
+  public static let noMemory = ENOMEM
   public static let ioError = EIO
   public static let accessDenied = EACCES
   public static let busy = EBUSY

@@ -5,7 +5,8 @@ import CSystem
 /// In every build, so that what is tested is what is shipped; nothing outside the process can
 /// switch it on.
 public enum Faults {
-  /// From now on the call after `skipping` others fails without being made.
+  /// From now on the call after `skipping` others fails without being made. With EINTR it is made
+  /// again where this program does that.
   ///
   /// - Parameters:
   ///   - call: which are counted; nil counts all of them.
@@ -14,6 +15,12 @@ public enum Faults {
     _ call: SystemCall?, skipping: Int, errno: Int32, persistently: Bool = false
   ) {
     stubsave_set_fault(call.map { Int32($0.rawValue) } ?? -1, skipping, errno, persistently ? 1 : 0)
+  }
+
+  /// From now on the call after `skipping` others, if it reads or writes, moves fewer bytes than it
+  /// is asked to; every later one too if `persistently`.
+  public static func shorten(_ call: SystemCall?, skipping: Int, persistently: Bool = false) {
+    fail(call, skipping: skipping, errno: Int32(STUBSAVE_FAULT_SHORT), persistently: persistently)
   }
 
   /// No call fails any more.

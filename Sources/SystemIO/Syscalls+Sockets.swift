@@ -49,7 +49,7 @@ extension Syscalls {
     _ first: Int32, events: Int16, _ second: Int32, _ third: Int32 = -1,
     timeoutMilliseconds: Int32
   ) throws(SystemError) -> (first: Bool, second: Bool, third: Bool) {
-    try inject(.poll)
+    try injectUninterrupted(.poll)
     var descriptors = (
       pollfd(fd: first, events: events, revents: 0),
       pollfd(fd: second, events: Int16(POLLIN), revents: 0),
@@ -71,7 +71,7 @@ extension Syscalls {
 
   /// The same of any number.
   static func poll(_ entries: inout [pollfd], timeoutMilliseconds: Int32) throws(SystemError) {
-    try inject(.poll)
+    try injectUninterrupted(.poll)
     let count = unsafe entries.withUnsafeMutableBufferPointer { buffer in
       unsafe CSystem.poll(buffer.baseAddress, nfds_t(buffer.count), timeoutMilliseconds)
     }

@@ -8,7 +8,7 @@ enum Syscalls {
   static func run<Result: SignedInteger>(
     _ call: SystemCall, _ operation: () -> Result
   ) throws(SystemError) -> Result {
-    try inject(call)
+    try injectUninterrupted(call)
     while true {
       let result = operation()
       if result >= 0 { return result }
@@ -20,7 +20,39 @@ enum Syscalls {
   /// Fails if a test wants this call to fail.
   static func inject(_ call: SystemCall) throws(SystemError) {
     let code = stubsave_fault(Int32(call.rawValue))
-    if code != 0 { throw SystemError(call, errno: code) }
+    if code > 0 { throw SystemError(call, errno: code) }
+  }
+
+  /// The same for a call that is repeated when a signal interrupts it.
+  static func injectUninterrupted(_ call: SystemCall) throws(SystemError) {
+    do throws(SystemError) {
+      try inject(call)
+    } catch {
+      if error.errno != EINTR { throw error }
+    }
+  }
+
+  /// `run` for a call that may move fewer bytes than it is asked to.
+  @inline(__always)
+  static func move(
+    _ call: SystemCall, _ count: Int, _ operation: (Int) -> Int
+  ) throws(SystemError) -> Int {
+    let code = stubsave_fault(Int32(call.rawValue))
+    if code > 0 && code != EINTR { throw SystemError(call, errno: code) }
+    let wanted = code == STUBSAVE_FAULT_SHORT ? shortened(count) : count
+    while true {
+      let result = operation(wanted)
+      if result >= 0 { return result }
+      let code = stubsave_errno()
+      if code != EINTR { throw SystemError(call, errno: code) }
+    }
+  }
+
+  /// Half of it; whole blocks where O_DIRECT may want them.
+  private static func shortened(_ count: Int) -> Int {
+    let block = 4096
+    if count > block { return max(block, count / 2 / block * block) }
+    return count < 2 || count % 512 == 0 ? count : count / 2
   }
 
   static func openat(
@@ -51,28 +83,28 @@ enum Syscalls {
   static func read(
     _ descriptor: Int32, _ buffer: UnsafeMutableRawBufferPointer
   ) throws(SystemError) -> Int {
-    try run(.read) { unsafe CSystem.read(descriptor, buffer.baseAddress, buffer.count) }
+    try move(.read, buffer.count) { unsafe CSystem.read(descriptor, buffer.baseAddress, $0) }
   }
 
   static func pread(
     _ descriptor: Int32, _ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64
   ) throws(SystemError) -> Int {
-    try run(.pread) {
-      unsafe CSystem.pread(descriptor, buffer.baseAddress, buffer.count, off_t(offset))
+    try move(.pread, buffer.count) {
+      unsafe CSystem.pread(descriptor, buffer.baseAddress, $0, off_t(offset))
     }
   }
 
   static func write(
     _ descriptor: Int32, _ buffer: UnsafeRawBufferPointer
   ) throws(SystemError) -> Int {
-    try run(.write) { unsafe CSystem.write(descriptor, buffer.baseAddress, buffer.count) }
+    try move(.write, buffer.count) { unsafe CSystem.write(descriptor, buffer.baseAddress, $0) }
   }
 
   static func pwrite(
     _ descriptor: Int32, _ buffer: UnsafeRawBufferPointer, at offset: UInt64
   ) throws(SystemError) -> Int {
-    try run(.pwrite) {
-      unsafe CSystem.pwrite(descriptor, buffer.baseAddress, buffer.count, off_t(offset))
+    try move(.pwrite, buffer.count) {
+      unsafe CSystem.pwrite(descriptor, buffer.baseAddress, $0, off_t(offset))
     }
   }
 
@@ -97,7 +129,7 @@ enum Syscalls {
 
   /// posix_fallocate(3) gives the error as its result.
   static func fallocate(_ descriptor: Int32, bytes: UInt64) throws(SystemError) {
-    try inject(.fallocate)
+    try injectUninterrupted(.fallocate)
     while true {
       let code = posix_fallocate(descriptor, 0, off_t(bytes))
       if code == 0 { return }

@@ -57,7 +57,7 @@ public enum Attaching {
     }
     let ending = try onXen(place.name) { () throws(XenError) in
       var attachment = try DiskAttachment.existing(domid: domid, device, place.xenstore)
-      return attachment.detach(until: Deadline(timeoutMilliseconds: timeoutMilliseconds))
+      return try attachment.take(until: Deadline(timeoutMilliseconds: timeoutMilliseconds))
     }
     if let majorMinor = disks.first(where: { $0.device == device })?.majorMinor {
       DiskClaim.end(majorMinor)

@@ -51,7 +51,7 @@ enum Leftovers {
     for disk in disks where disk.owner == .command || !isThere {
       try onXen(place) { () throws(XenError) in
         var attachment = try DiskAttachment.existing(domid: domid, disk.device, socket)
-        _ = attachment.detach(until: Deadline(timeoutMilliseconds: detachMilliseconds))
+        _ = try attachment.take(until: Deadline(timeoutMilliseconds: detachMilliseconds))
       }
       if let majorMinor = disk.majorMinor { DiskClaim.end(majorMinor) }
       said.append(words(disk))

@@ -54,7 +54,7 @@ public struct DiskAttachment: ~Copyable {
       try attachment.awaitConnection(until: deadline, signals)
     } catch {
       // By force: what has not connected has nothing to close.
-      attachment.remove()
+      try? attachment.remove()
       throw error
     }
     return attachment
@@ -203,11 +203,18 @@ public struct DiskAttachment: ~Copyable {
   ///
   /// Whether it has let go says nothing of what it has written: the state "closed" is reached with
   /// the device still held open (measured).
-  public mutating func detach(until deadline: Deadline) -> Ending {
+  ///
+  /// - Throws: if the nodes could not be removed: the disk is still there.
+  public mutating func take(until deadline: Deadline) throws(XenError) -> Ending {
     guard isThere else { return .closed }
     let isClosed = (try? close(until: deadline)) ?? false
-    remove()
+    try remove()
     return isClosed ? .closed : .forced
+  }
+
+  /// The same of a disk of one's own, at the end: what cannot be removed now is left to `gc`.
+  public mutating func detach(until deadline: Deadline) -> Ending {
+    (try? take(until: deadline)) ?? .forced
   }
 
   private static let requestMilliseconds: UInt64 = 10_000
@@ -250,13 +257,14 @@ public struct DiskAttachment: ~Copyable {
   }
 
   /// Whatever the domain does: dom0's blkback lets go of the device with its nodes.
-  private mutating func remove() {
+  private mutating func remove() throws(XenError) {
     isThere = false
     wind()
     let nodes = self.nodes
-    // What cannot be removed now is left to `gc`.
-    try? xenstore.change { xenstore, transaction throws(XenstoreError) in
-      try nodes.removing(&xenstore, in: transaction)
+    try onXenstore { () throws(XenstoreError) in
+      try xenstore.change { xenstore, transaction throws(XenstoreError) in
+        try nodes.removing(&xenstore, in: transaction)
+      }
     }
   }
 }

@@ -149,7 +149,10 @@ import Testing
     for target in ["Toolstack", "stubsave", "Xen"] {
       for file in try Self.files(target) {
         let text = try String(contentsOf: file, encoding: .utf8)
-        for word in ["Door.open(", "StateFile.check(", "SectionList.scan(", "ChunkCodec.decode("] {
+        for word in [
+          "Door.open(", "Door.carry(", "StateFile.check(", "SectionList.scan(",
+          "ChunkCodec.decode(",
+        ] {
           let name = "\(target)/\(file.lastPathComponent)"
           #expect(!text.contains(word), "\(name) has \(word)")
         }

@@ -331,10 +331,16 @@ class Trials(Score):
         self.check(f"no decoder: exit {done.returncode}, {done.stderr!r}",
                    done.returncode == 8 and done.stdout == b"")
         # As if the kernel had no such thing.
-        for inject, word in {"chroot:error=EPERM": b"an empty file system",
-                             "seccomp:error=ENOSYS": b"a system call filter",
-                             "setresuid:error=EINVAL": b"a user of its own",
-                             "unshare:error=EPERM": b"network namespace"}.items():
+        for inject, word in {"chroot:error=EPERM": b"missing an empty file system\n",
+                             "seccomp:error=ENOSYS": b"missing a system call filter\n",
+                             "setresuid:error=EINVAL": b"missing a user of its own\n",
+                             "unshare:error=EPERM:when=1": b"missing an own IPC namespace\n",
+                             "unshare:error=EPERM:when=2": b"missing an own network namespace\n",
+                             "unshare:error=EPERM": b"IPC namespace, an own network namespace\n",
+                             "capset:error=EPERM": b"missing a process without privileges\n",
+                             "prctl:error=EINVAL:when=1": b"missing a process without privileges\n",
+                             "prctl:error=EINVAL:when=2": b"missing memory that cannot be looked into\n",
+                             "prlimit64:error=EPERM": b"missing resource limits\n"}.items():
             for words, code in (["verify", name], 0), (["verify", "--require-sandbox", name], 8):
                 done = subprocess.run(
                     ["strace", "-f", "-o", "/dev/null", f"--inject={inject}",
@@ -343,6 +349,13 @@ class Trials(Score):
                 self.check(f"{inject}, {words}: exit {done.returncode}, {done.stderr!r}",
                            done.returncode == code and done.stderr.count(b"\n") == 1
                            and word in done.stderr)
+        # Without these two nothing is looked at at all.
+        for inject in "prctl:error=EINVAL:when=3", "close_range:error=ENOSYS:when=2":
+            done = subprocess.run(
+                ["strace", "-f", "-o", "/dev/null", f"--inject={inject}",
+                 str(self._place / "all-walls/stubsave"), "verify", name], capture_output=True,
+                cwd=self._place)
+            self._failed(f"{inject}", done, "ended in the middle")
 
     def harmless(self) -> None:
         """The same decoder, and nothing that makes it strike."""

@@ -4,7 +4,9 @@ import Testing
 
 // Invariants:
 // - the call that is to fail fails, without being made, and no other; for good if so wanted;
-// - the count says how many there were.
+// - the count says how many there were;
+// - a transfer that is cut short moves something, and an interrupted call is made again, but for a
+//   flush.
 
 @Suite struct FaultTests {
   @Test func `the third write fails, once`() throws {
@@ -30,6 +32,27 @@ import Testing
     #expect(throws: SystemError(.ftruncate, errno: Errno.ioError)) { try file.truncate(to: 0) }
     #expect(Faults.clear() == 4)
     try file.flush()
+  }
+
+  @Test func `cut short, or interrupted`() throws {
+    let file = try FileDescriptor.inMemory()
+    let bytes = [UInt8](repeating: 5, count: 10_000)
+    defer { Faults.clear() }
+    Faults.shorten(.write, skipping: 0)
+    var count = try file.writeSome(bytes.rawSpan)
+    #expect(count == 4096)
+    count = try file.writeSome(bytes.rawSpan)
+    #expect(count == 10_000)
+    Faults.shorten(nil, skipping: 0, persistently: true)
+    try file.writeAll(bytes.rawSpan)
+    #expect(Faults.clear() > 3)
+    let length = try file.status().bytes
+    #expect(length == 24_096)
+    // Made again, as after a signal; a flush is not.
+    Faults.fail(nil, skipping: 0, errno: Errno.interrupted, persistently: true)
+    try file.truncate(to: 1)
+    #expect(throws: SystemError(.fsync, errno: Errno.interrupted)) { try file.flush() }
+    #expect(Faults.clear() == 2)
   }
 
   /// A number out of its turn would make the wrong call fail.

@@ -9,19 +9,43 @@ import Transfer
 @testable import Toolstack
 
 // Invariants, for N = 1, 2, 3 … until nothing fails any more, each system call failing once or for
-// good:
+// good, being interrupted, or moving fewer bytes than it is asked to:
 // - a command fails with an exit code that fits, and says which call it was, or it does all it has
 //   to do;
 // - a file that it makes is there complete or not at all, and nothing else is left;
-// - what comes over a disk is the state, or an error: never another state.
+// - what comes over a disk is the state, or an error: never another state;
+// - fewer bytes than were asked for, and a signal, make no difference, but for a flush that is
+//   interrupted.
 
 private struct FaultCase: Sendable, CustomTestStringConvertible {
-  let errno: Int32
+  /// Nil for a transfer that is short.
+  let errno: Int32?
   let isPersistent: Bool
-  var testDescription: String { "errno \(errno)\(isPersistent ? ", for good" : "")" }
+  var testDescription: String {
+    "\(errno.map { "errno \($0)" } ?? "short")\(isPersistent ? ", for good" : "")"
+  }
 
-  static let all = [Errno.ioError, Errno.noSpace].flatMap { errno in
-    [false, true].map { FaultCase(errno: errno, isPersistent: $0) }
+  static let all =
+    [Errno.ioError, Errno.noSpace, Errno.noMemory, Errno.interrupted, nil].flatMap { errno in
+      [false, true].map { FaultCase(errno: errno, isPersistent: $0) }
+    }
+
+  private func begin(_ index: Int) {
+    if let errno {
+      Faults.fail(nil, skipping: index, errno: errno, persistently: isPersistent)
+    } else {
+      Faults.shorten(nil, skipping: index, persistently: isPersistent)
+    }
+  }
+
+  private func check(_ failure: ToolError) {
+    // Where a call's failure is of no consequence, all these end in the same code.
+    #expect(failure.status == .ioError, "\(failure.text.text)")
+    #expect(!failure.text.bytes.isEmpty)
+    if errno == nil { Issue.record("a short transfer: \(failure.text.text)") }
+    if errno == Errno.interrupted {
+      #expect(failure.text.text.contains("fsync"), "\(failure.text.text)")
+    }
   }
 
   /// Runs `body` with the Nth call failing, for each N until none has failed.
@@ -33,14 +57,10 @@ private struct FaultCase: Sendable, CustomTestStringConvertible {
   ) throws -> Int {
     for index in 0..<10_000 {
       var failure: ToolError?
-      Faults.fail(nil, skipping: index, errno: errno, persistently: isPersistent)
+      begin(index)
       do throws(ToolError) { try body() } catch { failure = error }
       let calls = Faults.clear()
-      if let failure {
-        // Where a call's failure is of no consequence, EIO and ENOSPC end in the same code.
-        #expect(failure.status == .ioError, "\(failure.text.text)")
-        #expect(!failure.text.bytes.isEmpty)
-      }
+      if let failure { check(failure) }
       try after(failure)
       if calls <= index {
         #expect(failure == nil)

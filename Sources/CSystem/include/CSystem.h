@@ -157,7 +157,9 @@ int stubsave_processors(void);
 int stubsave_begin_writeback(int fd, unsigned long long offset, unsigned long long bytes);
 
 // Counted faults of this thread, for tests; see Faults.swift. `call` is a SystemCall's number, -1
-// for any. fault() counts a call and gives the errno with which it has to fail, or 0.
+// for any. fault() counts a call and gives the errno with which it has to fail, or 0, or that it is to
+// move fewer bytes than it is asked to.
+enum { STUBSAVE_FAULT_SHORT = -1 };
 void stubsave_set_fault(int call, long skip, int error, int is_persistent);
 long stubsave_fault_calls(void);
 int stubsave_fault(int call);
