@@ -39,17 +39,21 @@ struct ProgressTests {
 
   @Test func linesOfJSON() async throws {
     let state = States.random(Self.stateBytes)
-    let written = try await bench.stubsave(
-      "write", "disk", "--progress", "json", input: .bytes(state))
-    #expect(written.output.isEmpty)
+    let written = try await bench.run(
+      Programs.stubsave(), ["write", "disk", "--progress", "json"], input: .bytes(state))
+    #expect(written.end == .exit(0) && written.output.isEmpty)
     try expectEnd(
       written.complaints, done: Self.stateBytes - 262_143...Self.stateBytes, total: Self.stateBytes)
     let bytes = try bench.byteCount("disk")
-    let judged = try await bench.stubsave("verify", "disk", "--progress", "json")
+    let judged = try await bench.run(
+      Programs.stubsave(), ["verify", "disk", "--progress", "json"])
+    #expect(judged.end == .exit(0))
     #expect(judged.lines.count == 1 && judged.text.contains("disk: good"))
     // The decoder tells of every 8 MiB.
     try expectEnd(judged.complaints, done: 16 << 20...bytes, total: bytes)
-    let read = try await bench.stubsave("read", "disk", "-o", "out", "--progress", "json")
+    let read = try await bench.run(
+      Programs.stubsave(), ["read", "disk", "-o", "out", "--progress", "json"])
+    #expect(read.end == .exit(0))
     try expectEnd(read.complaints, done: 16 << 20...bytes, total: bytes)
     expectSame(try bench.bytes("out"), state)
   }
