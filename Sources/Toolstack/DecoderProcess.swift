@@ -12,7 +12,7 @@ enum DecoderProcess {
   /// `Door.open`, behind walls.
   static func open(
     _ input: borrowing FileDescriptor, task: DoorTask, options: ReadOptions,
-    output: borrowing DoorOutput
+    output: borrowing DoorOutput, progress: Progress? = nil
   ) -> DoorVerdict {
     let shape: InputShape
     do throws(SystemError) {
@@ -21,7 +21,9 @@ enum DecoderProcess {
       return DoorVerdict(failure: .input(error))
     }
     do throws(DecoderFailure) {
-      if case .door(let verdict) = try ask(.door(task), input, shape, options, output) {
+      if case .door(let verdict) = try ask(
+        .door(task), input, shape, options, output, progress)
+      {
         return verdict
       }
       return DoorVerdict(failure: .decoder(.nonsense))
@@ -53,7 +55,7 @@ enum DecoderProcess {
   /// `SaveFileDoor.open`, behind walls.
   static func judge(
     _ input: borrowing FileDescriptor, task: SaveFileTask, options: ReadOptions,
-    output: borrowing DoorOutput
+    output: borrowing DoorOutput, progress: Progress? = nil
   ) -> Judged {
     let shape: InputShape
     do throws(SystemError) {
@@ -62,7 +64,9 @@ enum DecoderProcess {
       return .disk(DoorVerdict(failure: .input(error)))
     }
     do throws(DecoderFailure) {
-      if case .saveFile(let judged) = try ask(.saveFile(task), input, shape, options, output) {
+      if case .saveFile(let judged) = try ask(
+        .saveFile(task), input, shape, options, output, progress)
+      {
         return judged
       }
       return .disk(DoorVerdict(failure: .decoder(.nonsense)))
@@ -112,21 +116,22 @@ enum DecoderProcess {
 
   private static func ask(
     _ task: DecodeTask, _ input: borrowing FileDescriptor, _ shape: InputShape,
-    _ options: ReadOptions, _ output: borrowing DoorOutput
+    _ options: ReadOptions, _ output: borrowing DoorOutput, _ progress: Progress? = nil
   ) throws(DecoderFailure) -> DecodeAnswer {
     let setting = DecoderSetting.current
     let request = DecodeRequest(
       task: task, options: options, shape: shape, maxFirstBytes: output.maxFirstBytes,
       hasOverflow: output.overflowNumber != nil, parent: Isolation.processNumber,
-      requiresAllWalls: setting.requiresAllWalls)
+      requiresAllWalls: setting.requiresAllWalls, wantsNotes: progress != nil)
     let answer: DecodeAnswer
     switch setting.place {
-    case .here: return Decoding.serve(request, input, output)
+    case .here:
+      return Decoding.serve(request, input, output) { progress?.advance(by: $0) }
     case .missing:
       if setting.requiresAllWalls { throw .notFound }
       DecoderSetting.warnOfMissingProgram()
-      return Decoding.serve(request, input, output)
-    case .program(let program): answer = try run(program, request, input, output)
+      return Decoding.serve(request, input, output) { progress?.advance(by: $0) }
+    case .program(let program): answer = try run(program, request, input, output, progress)
     }
     try requireOutput(answer, request, output)
     return answer
