@@ -1,0 +1,78 @@
+import QEMUMonitor
+import SaveDisk
+import SystemIO
+import Transfer
+
+/// libxl's connections, and for each one to QEMU.
+extension QMPProxy {
+  static let maxToldLines: UInt64 = 8
+  /// For libxl's own proxy to listen, after it was started again.
+  private static let listenMilliseconds: UInt64 = 2_000
+  /// QEMU greets at once, a starved stubdomain's after 2 s. vchan-socket-proxy loses a client that follows
+  /// another before its other end, in the stubdomain, has seen the first one go: both then wait for ever, and
+  /// libxl with them, the guest stopped. Doubled each time; the first one leaves time of libxl's 10 s.
+  private static let firstGreetingMilliseconds: UInt64 = 3_000
+
+  /// libxl connects anew for each thing that it wants.
+  mutating func accept() {
+    do throws(SystemError) {
+      let socket = try listener.accept()
+      server = LineConnection(
+        try program.connect(until: Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)))
+      client = LineConnection(socket)
+      relay = try QMPRelay()
+      greetingMilliseconds = QMPProxy.firstGreetingMilliseconds
+      greetingDeadline = Deadline(timeoutMilliseconds: greetingMilliseconds)
+    } catch {
+      if error.errno == Errno.wouldBlock { return }
+      server = nil
+      log(ToolError(error, program.socket).text)
+    }
+  }
+
+  /// The client has heard nothing so far, and has nothing to lose.
+  mutating func connectAgain() throws(MonitorError) {
+    greetingDeadline = nil
+    guard !relay.isGreeted && relay.isIdle else { return }
+    server = nil
+    do throws(SystemError) {
+      server = LineConnection(
+        try program.connect(until: Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)))
+    } catch {
+      throw .system(error)
+    }
+    var text = PlainText()
+    text.append("the stubdomain's QEMU has not greeted within ")
+    text.append(greetingMilliseconds)
+    text.append(" ms; connected again")
+    log(text)
+    greetingMilliseconds *= 2
+    greetingDeadline = Deadline(timeoutMilliseconds: greetingMilliseconds)
+  }
+
+  /// Both sides go together; the disk stays for the next client.
+  mutating func drop(_ error: MonitorError?) {
+    if let error {
+      var text = PlainText()
+      text.append("a connection ends: ")
+      text.append(error)
+      log(text)
+    }
+    if droppedLines > QMPProxy.maxToldLines {
+      var text = PlainText()
+      text.append("lines of the stubdomain's QEMU that were dropped in this connection: ")
+      text.append(droppedLines)
+      log(text)
+    }
+    droppedLines = 0
+    if saveDeadline != nil && error == nil {
+      var text = PlainText()
+      text.append("the connection has ended in the middle of a save")
+      log(text)
+    }
+    client = nil
+    server = nil
+    saveDeadline = nil
+    greetingDeadline = nil
+  }
+}
