@@ -26,7 +26,7 @@ ROOT = HERE.parent.parent
 RULES = ROOT / "Sources/udev/59-stubsave.rules"
 LAST_LINES = 60
 # What runs if nobody names suites: two machines at once, with a processor each.
-GROUPS = {"standing": ("transfers", "faults", "many", "compare"),
+GROUPS = {"standing": ("transfers", "faults", "many", "compare", "lost"),
           "real": ("saves", "restores", "savefaults")}
 
 
@@ -117,7 +117,7 @@ def main() -> int:
     """Exit code of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help="transfers, faults, many, compare, saves, "
-                        "restores, savefaults, savetimes; all but the last without one, in two machines")
+                        "restores, savefaults, lost, savetimes; all but the last without one, in two machines")
     parser.add_argument("--stubsave", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--agent", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--folder", type=Path, default=ROOT / ".build/xenlab",

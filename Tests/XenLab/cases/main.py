@@ -17,7 +17,7 @@ from faults import faults  # noqa: E402
 from guests import Target, fetch, run  # noqa: E402
 from many import many  # noqa: E402
 from restores import restores  # noqa: E402
-from savefaults import savefaults  # noqa: E402
+from savefaults import lost, savefaults  # noqa: E402
 from saves import saves  # noqa: E402
 from savetimes import savetimes  # noqa: E402
 from stubs import Stub  # noqa: E402
@@ -26,7 +26,7 @@ from transfers import transfers  # noqa: E402
 PORT = "/dev/virtio-ports/results"
 # With two guests that stand for stubdomains, and with real ones.
 STANDING = {"transfers": transfers, "faults": faults, "many": many, "compare": compare}
-REAL = {"saves": saves, "restores": restores, "savefaults": savefaults,
+REAL = {"saves": saves, "restores": restores, "savefaults": savefaults, "lost": lost,
         "savetimes": savetimes}
 RULES = "59-stubsave.rules"
 

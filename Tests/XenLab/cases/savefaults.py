@@ -204,7 +204,8 @@ def proxy_killed(guest: HVM) -> str:
                                  start_new_session=True)
     run("xenstore-write", f"/local/domain/{guest.stubdomain}/image/qmp-proxy-pid", str(again.pid))
     deadline = time.monotonic() + 120
-    while not Path(f"/run/xen/qmp-libxl-{guest.domid}.stubsave").exists():
+    # The name alone is there from before. A flag tells that somebody listens (__SO_ACCEPTCON).
+    while not re.search(rf" 00010000 .*/qmp-libxl-{guest.domid}\n", Path("/proc/net/unix").read_text()):
         expect(time.monotonic() < deadline, "it does not start")
         time.sleep(0.1)
     saved(guest, "-c")
@@ -339,11 +340,16 @@ def destroyed(serials: Serials, when: str) -> str:
         return f"exit {outcome.code} after {outcome.seconds:.1f} s: {reason_in(outcome)}"
 
 
+def installed() -> Serials:
+    """The hooks, with limits that are reached here."""
+    good("hooks", "install", "xl", "--max-console", str(CONSOLE_BYTES), "--timeout", "15")
+    return all_serials()
+
+
 def savefaults(score: Score, is_full: bool) -> None:
     """All of them."""
-    serials = all_serials()
     rounds = 100 if is_full else 6
-    good("hooks", "install", "xl", "--max-console", str(CONSOLE_BYTES), "--timeout", "15")
+    serials = installed()
     guest_cases: dict[str, Callable[[HVM], str]] = {
         "agent killed": agent_killed,
         "agent stops": agent_stops,
@@ -370,15 +376,21 @@ def savefaults(score: Score, is_full: bool) -> None:
                 score.case(name, whole)
             saved(guest)
             restored(guest)
-    def flooded() -> str:
-        with nothing_left(look=all_traces):
-            return console_flooded(serials)
-    score.case("console flooded", flooded)
     if score.wants("QMP: "):
         with nothing_left(look=all_traces), counting("hvm", serials, arguments="lies") as guest:
             for name, is_saved in QMP_LIES.items():
                 score.case(f"QMP: {name}", lambda name=name, is_saved=is_saved: lie_over_qmp(
                     guest, name, is_saved))
+
+
+def lost(score: Score, _is_full: bool) -> None:
+    """Guests that do not survive what their stubdomain does, or what is done to it."""
+    serials = installed()
+
+    def flooded() -> str:
+        with nothing_left(look=all_traces):
+            return console_flooded(serials)
+    score.case("console flooded", flooded)
     for when in "before", "while writing", "after commit":
         def gone(when: str = when) -> str:
             with nothing_left(look=all_traces):

@@ -41,7 +41,6 @@ def saved(guest: HVM, *flags: str) -> tuple[Outcome, bytes]:
     expect(len(states) == 1, f"{len(states)} states")
     state = qemus(states[0])
     expect(state.startswith(MAGIC), f"{len(state)} bytes: {state[:32]!r}")
-    told(guest.file)
     if "-c" in flags and guest.has_stubdomain:
         length, digest, *_ = guest.sh(SUM).split()
         found = hashlib.sha256(state).hexdigest()
@@ -75,6 +74,7 @@ def saved_and_restored(serials: Serials, **options: bool) -> str:
     """Once."""
     with counting("hvm", serials, **options) as guest:
         save, state = saved(guest)
+        told(guest.file)
         restore = restored(guest)
         guest.wait_for_lap()
         return (f"save {save.seconds:.1f} s, {len(state)} bytes, restore {restore.seconds:.1f} s, "
@@ -85,6 +85,7 @@ def checkpointed(serials: Serials) -> str:
     """A guest that goes on after being saved, again and again: each state is the newest."""
     with counting("hvm", serials) as guest:
         seconds = [saved(guest, "-c")[0].seconds for _ in range(2)]
+        told(guest.file)
         guest.wait_for_lap()
         silence = guest.longest_silence()
         saved(guest)
