@@ -14,40 +14,22 @@ enum DecoderProcess {
     _ input: borrowing FileDescriptor, task: DoorTask, options: ReadOptions,
     output: borrowing DoorOutput
   ) -> DoorVerdict {
-    let shape: InputShape
-    do throws(SystemError) {
-      shape = try InputShape(of: input)
-    } catch {
-      return DoorVerdict(failure: .input(error))
-    }
-    do throws(DecoderFailure) {
-      if case .door(let verdict) = try ask(.door(task), input, shape, options, output) {
-        return verdict
-      }
-      return DoorVerdict(failure: .decoder(.nonsense))
-    } catch {
-      return DoorVerdict(failure: .decoder(error))
-    }
+    answer(
+      .door(task), input, options, output, failed: { DoorVerdict(failure: $0) },
+      expected: { if case .door(let verdict) = $0 { verdict } else { nil } })
   }
 
   /// `Door.carry`, behind walls.
   static func carry(
     _ input: borrowing FileDescriptor, options: ReadOptions, output: borrowing DoorOutput
   ) -> (DoorVerdict, metadata: [UInt8]) {
-    let shape: InputShape
-    do throws(SystemError) {
-      shape = try InputShape(of: input)
-    } catch {
-      return (DoorVerdict(failure: .input(error)), [])
-    }
-    do throws(DecoderFailure) {
-      if case .carried(let verdict, let metadata) = try ask(.carry, input, shape, options, output) {
-        return (verdict, metadata)
-      }
-      return (DoorVerdict(failure: .decoder(.nonsense)), [])
-    } catch {
-      return (DoorVerdict(failure: .decoder(error)), [])
-    }
+    answer(
+      .carry, input, options, output,
+      failed: { (DoorVerdict(failure: $0), metadata: []) },
+      expected: {
+        guard case .carried(let verdict, let metadata) = $0 else { return nil }
+        return (verdict, metadata: metadata)
+      })
   }
 
   /// `SaveFileDoor.open`, behind walls.
@@ -55,19 +37,27 @@ enum DecoderProcess {
     _ input: borrowing FileDescriptor, task: SaveFileTask, options: ReadOptions,
     output: borrowing DoorOutput
   ) -> Judged {
+    answer(
+      .saveFile(task), input, options, output, failed: { .disk(DoorVerdict(failure: $0)) },
+      expected: { if case .saveFile(let judged) = $0 { judged } else { nil } })
+  }
+
+  /// - Parameter expected: nil for an answer to another task.
+  private static func answer<Answer>(
+    _ task: DecodeTask, _ input: borrowing FileDescriptor, _ options: ReadOptions,
+    _ output: borrowing DoorOutput, failed: (DoorFailure) -> Answer,
+    expected: (DecodeAnswer) -> Answer?
+  ) -> Answer {
     let shape: InputShape
     do throws(SystemError) {
       shape = try InputShape(of: input)
     } catch {
-      return .disk(DoorVerdict(failure: .input(error)))
+      return failed(.input(error))
     }
     do throws(DecoderFailure) {
-      if case .saveFile(let judged) = try ask(.saveFile(task), input, shape, options, output) {
-        return judged
-      }
-      return .disk(DoorVerdict(failure: .decoder(.nonsense)))
+      return expected(try ask(task, input, shape, options, output)) ?? failed(.decoder(.nonsense))
     } catch {
-      return .disk(DoorVerdict(failure: .decoder(error)))
+      return failed(.decoder(error))
     }
   }
 

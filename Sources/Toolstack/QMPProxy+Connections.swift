@@ -8,17 +8,16 @@ extension QMPProxy {
   static let maxToldLines: UInt64 = 8
   /// For libxl's own proxy to listen, after it was started again.
   private static let listenMilliseconds: UInt64 = 2_000
-  /// QEMU greets at once, a starved stubdomain's after 2 s. vchan-socket-proxy loses a client that follows
-  /// another before its other end, in the stubdomain, has seen the first one go: both then wait for ever, and
-  /// libxl with them, the guest stopped. Doubled each time; the first one leaves time of libxl's 10 s.
+  /// QEMU greets as soon as somebody connects. vchan-socket-proxy loses a client that follows another before its
+  /// other end, in the stubdomain, has seen the first one go: both then wait for ever, and libxl with them, the
+  /// guest stopped. Doubled each time; the first one leaves time of libxl's 10 s.
   private static let firstGreetingMilliseconds: UInt64 = 3_000
 
   /// libxl connects anew for each thing that it wants.
   mutating func accept() {
     do throws(SystemError) {
       let socket = try listener.accept()
-      server = LineConnection(
-        try program.connect(until: Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)))
+      server = try connect()
       client = LineConnection(socket)
       relay = try QMPRelay()
       greetingMilliseconds = QMPProxy.firstGreetingMilliseconds
@@ -30,14 +29,18 @@ extension QMPProxy {
     }
   }
 
+  private func connect() throws(SystemError) -> LineConnection {
+    LineConnection(
+      try program.connect(until: Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)))
+  }
+
   /// The client has heard nothing so far, and has nothing to lose.
   mutating func connectAgain() throws(MonitorError) {
     greetingDeadline = nil
     guard !relay.isGreeted && relay.isIdle else { return }
     server = nil
     do throws(SystemError) {
-      server = LineConnection(
-        try program.connect(until: Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)))
+      server = try connect()
     } catch {
       throw .system(error)
     }
