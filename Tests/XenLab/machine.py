@@ -12,6 +12,7 @@ MACHINE_MIB, DOM0_MIB = 6144, 2048
 # `max` crashes dom0, and Xen does not start under KVM here.
 PROCESSOR = "qemu64,+svm,+npt"
 PROCESSORS = 2
+LINE_BYTES = 1 << 20  # of what dom0 says, at most
 SMALL_ROOT, BOOT_SECTOR = "small-ramdisk", "hvm-boot"
 SMALL_INIT = "#!/bin/busybox sh\nwhile :; do /bin/busybox sleep 1000; done\n"
 
@@ -58,6 +59,7 @@ class Machine:
 
     def __init__(self, images: Images, share: Path, log: Path, processors: int) -> None:
         self._log = log
+        self.said: list[str] = []
         self._words = [
             "qemu-system-x86_64", "-machine", "pc", "-accel", "tcg", "-cpu", PROCESSOR,
             "-smp", str(processors), "-m", str(MACHINE_MIB), "-nodefaults", "-display", "none",
@@ -75,9 +77,11 @@ class Machine:
     async def run(self, timeout_seconds: float) -> bool:
         """Whether it ended by itself, in time."""
         # Whose standard input has ended counts as nobody to a virtio port.
-        process = await asyncio.create_subprocess_exec(*self._words, stdin=subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(
+            *self._words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=LINE_BYTES)
         try:
             async with asyncio.timeout(timeout_seconds):
+                await self._listen(process)
                 return await process.wait() == 0
         except TimeoutError:
             return False
@@ -85,6 +89,12 @@ class Machine:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout
+        async for line in process.stdout:
+            self.said.append(line.decode(errors="replace").rstrip("\n"))
+            print(self.said[-1], flush=True)
 
     def exit_code(self) -> int | None:
         """Of what dom0 has run; None if it did not come to its end."""

@@ -25,6 +25,7 @@ from machine import PROCESSORS, Machine, boot_sector, compile_c, ramdisk, small_
 ROOT = HERE.parent.parent
 RULES = ROOT / "Sources/udev/59-stubsave.rules"
 LAST_LINES = 60
+LAST_TOLD = 40
 # What runs if nobody names suites: two machines at once, with a processor each.
 GROUPS = {"standing": ("transfers", "faults", "many", "compare", "lost"),
           "real": ("saves", "restores", "savefaults")}
@@ -68,14 +69,12 @@ def show(logs: Path) -> None:
         print("\n".join(line[:300] for line in lines[-LAST_LINES:]))
 
 
-def sum_up(logs: Path) -> None:
+def sum_up(name: str, said: list[str]) -> None:
     """The last lines, after all logs, are those that say what has failed."""
-    for log in sorted(logs.rglob("main.log")):
-        lines = log.read_text(encoding="ascii", errors="backslashreplace").splitlines()
-        told = [line for line in lines if line.startswith(("FAILED ", "again "))]
-        ok = [line for line in lines if line.startswith("ok ")]
-        print(f"--- {log.parent.name}: {len(ok)} ok, the last: {ok[-1] if ok else 'none'}")
-        print("\n".join(line[:300] for line in told))
+    told = [line for line in said if not line.startswith("ok ")]
+    ok = [line for line in said if line.startswith("ok ")]
+    print(f"--- {name}: {len(ok)} ok, the last: {ok[-1][:300] if ok else 'none'}")
+    print("\n".join(line[:300] for line in told[-LAST_TOLD:]))
 
 
 async def run(options: argparse.Namespace) -> int:
@@ -84,18 +83,19 @@ async def run(options: argparse.Namespace) -> int:
     images.make()
     logs = options.folder.resolve().with_name(options.folder.name + "-logs")
     shutil.rmtree(logs, ignore_errors=True)
-    if options.suites:
-        return await boot(images, logs, options.suites, PROCESSORS, options)
-    codes = await asyncio.gather(*(boot(images, logs / name, suites, 1, options)
-                                   for name, suites in GROUPS.items()))
-    if max(codes) != 0:
-        sum_up(logs)
-    return max(codes)
+    groups = {"": options.suites} if options.suites else GROUPS
+    ends = await asyncio.gather(*(
+        boot(images, logs / name, suites, PROCESSORS // len(groups), options)
+        for name, suites in groups.items()))
+    for name, (code, said) in zip(groups, ends, strict=True):
+        if code != 0:
+            sum_up(name, said)
+    return max(code for code, _ in ends)
 
 
 async def boot(images: Images, logs: Path, suites: Iterable[str], processors: int,
-               options: argparse.Namespace) -> int:
-    """One machine; exit code of what its dom0 has run."""
+               options: argparse.Namespace) -> tuple[int, list[str]]:
+    """One machine; exit code of what its dom0 has run, and what that has said."""
     logs.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="stubsave-xenlab-") as folder:
         share = Path(folder)
@@ -105,12 +105,12 @@ async def boot(images: Images, logs: Path, suites: Iterable[str], processors: in
         for log in [*share.glob("*.log"), *share.glob("xen/*.log*"), *share.glob("*.md")]:
             shutil.copy(log, logs)
     code = machine.exit_code()
+    if is_over and code == 0:
+        return 0, machine.said
+    show(logs)
     if not is_over:
-        print(f"dom0 did not come to its end within {options.timeout:.0f} s")
-    if not is_over or code != 0:
-        show(logs)
-        return code or 1
-    return 0
+        machine.said.append(f"dom0 did not come to its end within {options.timeout:.0f} s")
+    return code or 1, machine.said
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple, TextIO
 
 from guests import run
@@ -17,6 +19,7 @@ from guests import run
 PROGRAM = "/run/lab/stubsave"
 RUNTIME = Path("/run/stubsave")
 CASE_SECONDS = 300  # that a case lasts at most, unless all rounds are run
+AFTER_SECONDS = 60  # that it has then for what it does in any case, and each thing of that
 SECOND_TRIES = 2  # in a whole run, each of them said
 SHOWN_BYTES = 200  # of what a command has printed
 SETTLE_SECONDS = 5  # for dom0's kernel to let go of what nobody uses any more
@@ -105,9 +108,11 @@ def nothing_left(before: dict[str, str] | None = None,
         expect(found == before[name], f"left behind, {name}:\n{found}\nbefore:\n{before[name]}")
 
 
-def too_long(*_: object) -> None:
-    """Ends whatever a case waits for."""
-    raise TimeoutError(f"a case that lasts longer than {CASE_SECONDS} s")
+def too_long(_: int, frame: FrameType | None) -> None:
+    """Ends whatever a case waits for, and says where that was."""
+    places = [f"{Path(place.filename).stem}.{place.name}:{place.lineno}"
+              for place in traceback.extract_stack(frame)]
+    raise TimeoutError(f"lasts too long, in {' '.join(places[-8:])}")
 
 
 class Score:
@@ -152,14 +157,18 @@ class Score:
         """Why it failed."""
         start = time.monotonic()
         signal.signal(signal.SIGALRM, too_long)
-        signal.alarm(self._seconds)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds, AFTER_SECONDS)
+        if self._seconds:
+            # For what no signal ends.
+            faulthandler.dump_traceback_later(self._seconds + 3 * AFTER_SECONDS, file=self._port)
         try:
             said = body()
         except Exception as error:  # noqa: BLE001
             traceback.print_exc()
             return f"{error or type(error).__name__} ({time.monotonic() - start:.1f} s)"
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            faulthandler.cancel_dump_traceback_later()
         self.passed += 1
         self.say(f"ok     {name} ({time.monotonic() - start:.1f} s)" + (f": {said}" if said else ""))
         return None

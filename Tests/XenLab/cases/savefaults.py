@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dom0 import Outcome, Score, expect, good, nothing_left
+from dom0 import Outcome, Score, Wrong, expect, good, nothing_left
 from guests import LOCAL, node, run
 from hvm import HVM, all_traces, xl
 from savefile import emulator_states, qemus
@@ -322,12 +322,17 @@ def destroyed(serials: Serials, when: str) -> str:
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
                 answer = f"/local/domain/{stubdomain}/stubsave/answer"
                 deadline = time.monotonic() + 120
-                while f" {word}" not in (node(answer) or "") and process.poll() is None:
-                    expect(time.monotonic() < deadline, f"not {word}")
-                    time.sleep(0.01)
-                start = time.monotonic()
-                run("xl", "destroy", stubdomain)
-                output, _ = process.communicate(timeout=120)
+                try:
+                    while f" {word}" not in (node(answer) or "") and process.poll() is None:
+                        expect(time.monotonic() < deadline, f"not {word}")
+                        time.sleep(0.01)
+                    start = time.monotonic()
+                    run("xl", "destroy", stubdomain)
+                    output, _ = process.communicate(timeout=120)
+                except subprocess.TimeoutExpired:
+                    raise Wrong(f"xl does not end; its proxy:\n{guest.proxy_log()[-2000:]}") from None
+                finally:
+                    process.kill()
             outcome = Outcome(process.returncode, b"", output.decode(errors="replace"),
                               time.monotonic() - start)
         # What was committed may have been fetched before: the guest is saved then, and no more.
