@@ -5,10 +5,10 @@ SWIFT ?= swift
 PYTHON ?= /usr/bin/python3
 
 # What the build needs, and what only the tests need.
-BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libblkid-dev libxen-dev \
-	libseccomp-dev
-TEST_PACKAGES = libyajl-dev python3 python3-xxhash python3-lz4 python3-yaml qemu-system-x86 \
-	qemu-system-xen strace e2fsprogs lz4 lvm2 fdisk mount time xen-utils-4.17 \
+BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libzstd-dev libdeflate-dev \
+	libblkid-dev libxen-dev libseccomp-dev
+TEST_PACKAGES = libyajl-dev python3 python3-xxhash python3-lz4 python3-zstandard python3-yaml qemu-system-x86 \
+	qemu-system-xen strace e2fsprogs lz4 zstd lvm2 fdisk mount time xen-utils-4.17 \
 	mmdebstrap cpio busybox-static kmod xz-utils binutils
 PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
@@ -38,7 +38,7 @@ prefix ?= /usr/local
 udevrulesdir ?= /lib/udev/rules.d
 
 .PHONY: help deps build agent decoder planted demo test test-debug test-release test-formats test-qemu \
-	test-hostile differential worst test-xenstore test-xen test-xen-full compare coverage bench sanitize \
+	test-hostile differential worst test-xenstore test-xen test-xen-full compare coverage bench bench-full test-migration sanitize \
 	fuzz fuzz-table lint fixtures install clean
 
 help:
@@ -49,7 +49,9 @@ help:
 	@echo 'make test-xen  dump and restore on real Xen, under emulation; as root; SUITES=compare for a part'
 	@echo 'make test-xen-full  the same with all rounds; hours'
 	@echo 'make compare   against the consoles, on real Xen; puts the table into the README; as root'
-	@echo 'make bench     ratios against lz4 | dd and a plain QEMU; as root'
+	@echo 'make bench     ratios against lz4 | dd and a plain QEMU; as root; minutes'
+	@echo 'make bench-full  long streams, into the README; as root'
+	@echo 'make test-migration  a running Linux guest, RAM and all, out and back; minutes'
 	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
 	@echo 'make build     .build/release/stubsave, and the agent beside it'
 	@echo 'make agent     $(AGENT), static'
@@ -112,6 +114,19 @@ test: test-release
 bench: build
 	$(SWIFT) build $(RELEASE) --product stubsave-bench
 	$(SUDO) .build/release/stubsave-bench --stubsave .build/release/stubsave --agent $(AGENT)
+	$(SUDO) $(PYTHON) Tests/Bench/streams.py --stubsave .build/release/stubsave --mib $(MIB) \
+	  --growth $(MIB) --rounds 3
+
+# Long streams, with all that QEMU migrates of a Linux guest: the tables and the plot of the README.
+STREAM = .build/linuxguest/migrate.stream
+MIB = 64
+BENCH_ROUNDS = 7
+bench-full: build
+	test -s $(STREAM) || $(PYTHON) Tests/QEMU/migration.py --stubsave .build/release/stubsave \
+	  --stream $(STREAM)
+	@mkdir -p docs
+	$(SUDO) $(PYTHON) Tests/Bench/streams.py --stubsave .build/release/stubsave --stream $(STREAM) \
+	  --rounds $(BENCH_ROUNDS) --readme README.md --all docs/streams.md --plot docs/streams.svg
 
 # Exhaustive: every bit flip, every cut, every crash state.
 test-release: deps agent
@@ -154,6 +169,10 @@ test-qemu: build
 	$(SUDO) $(PYTHON) Tests/QEMU/roundtrip.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
 
+# A whole running Linux guest through `write` and `read`: minutes, since it is emulated.
+test-migration: build
+	$(PYTHON) Tests/QEMU/migration.py --stubsave .build/release/stubsave
+
 # A real xenstored, run as a plain process: its client, the agent beside a real QEMU as another
 # domain, and dom0's commands against that agent, against one that lies, and with system calls that fail.
 XENSTORED = $(SUDO) env PATH="$$PATH" $(PYTHON) Tests/Xenstored/xenstored.py --domain 5 --domain 7 --
@@ -187,6 +206,7 @@ test-hostile: build planted
 	$(SUDO) $(PYTHON) Tests/Hostile/planted.py --stubsave .build/release/stubsave --planted $(PLANTED)
 	$(SUDO) $(PYTHON) Tests/Hostile/hostile.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/disks.py --stubsave .build/release/stubsave
+	$(PYTHON) Tests/Hostile/longstreams.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject_agent.py --stubsave .build/release/stubsave
 	$(XENSTORED) $(PYTHON) Tests/Hostile/rewritten.py --stubsave .build/release/stubsave \
@@ -194,7 +214,7 @@ test-hostile: build planted
 
 # Without looking for leaks: swift-argument-parser leaves some to the end of the process, and so does
 # Foundation after it has read an empty file. The command line tests are not run under
-# ThreadSanitizer: the programs have one thread.
+# ThreadSanitizer: it slows them down too much; the threads are tested in TransferTests.
 SANITIZED = SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0 STUBSAVE_SANITIZER
 sanitize: deps agent
 	$(SANITIZED)=address $(SWIFT_TEST) --sanitize=address --scratch-path .build/asan \

@@ -26,11 +26,12 @@ let package = Package(
     .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
     .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(name: "CXXH3", dependencies: ["CXXHash"]),
     // libc as both builds see it: Embedded Swift has no Glibc module.
     .target(name: "CSystem"),
 
     // Built both as ordinary and as Embedded Swift.
-    .target(name: "SaveDisk", dependencies: ["CXXHash"], swiftSettings: strict),
+    .target(name: "SaveDisk", dependencies: ["CXXH3", "CXXHash"], swiftSettings: strict),
     .target(
       name: "Codecs", dependencies: ["SaveDisk", "CLZ4", "CZlib"], swiftSettings: strict,
       // A module map's `link` is ignored by an Embedded build, pkg-config's flags are not enough.
@@ -53,6 +54,13 @@ let package = Package(
     .executableTarget(name: "stubsave-agent", dependencies: ["Agent"]),
 
     // dom0's, both ways: what the decoder's process is made of.
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(
+      name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
+    .target(
+      name: "ZstdCodec", dependencies: ["Codecs", "SaveDisk", "CZstd", "CDeflate"],
+      swiftSettings: strict,
+      linkerSettings: [.linkedLibrary("zstd"), .linkedLibrary("deflate")]),
     .systemLibrary(
       name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
     .target(
@@ -63,7 +71,9 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "Decoding",
-      dependencies: ["SaveFiles", "QEMUState", "Transfer", "SaveDisk", "SystemIO"],
+      dependencies: [
+        "SaveFiles", "QEMUState", "Transfer", "ZstdCodec", "Codecs", "SaveDisk", "SystemIO",
+      ],
       swiftSettings: strict),
     .target(
       name: "DecoderProgram",
@@ -86,7 +96,7 @@ let package = Package(
       name: "Toolstack",
       dependencies: [
         "Decoding", "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState",
-        "SaveFiles", "BlockProbe", "SaveDisk", "Codecs", "SystemIO",
+        "SaveFiles", "BlockProbe", "ZstdCodec", "SaveDisk", "Codecs", "SystemIO",
       ],
       swiftSettings: strict),
     .target(name: "CProgram"),
@@ -113,14 +123,14 @@ let package = Package(
     .testTarget(
       name: "ArchitectureTests", dependencies: ["TestSupport"], swiftSettings: strict),
     .testTarget(
-      name: "SaveDiskTests", dependencies: ["SaveDisk", "Codecs", "TestSupport"],
+      name: "SaveDiskTests", dependencies: ["SaveDisk", "Codecs", "CXXHash", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "CodecsTests", dependencies: ["Codecs", "SaveDisk", "TestSupport"],
+      name: "CodecsTests", dependencies: ["Codecs", "ZstdCodec", "SaveDisk", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "TransferTests",
-      dependencies: ["Transfer", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
+      dependencies: ["Transfer", "ZstdCodec", "Codecs", "SaveDisk", "SystemIO", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "SystemIOTests", dependencies: ["SystemIO", "SaveDisk", "TestSupport"],
@@ -179,6 +189,7 @@ if Context.environment["STUBSAVE_FUZZ"] != nil {
       dependencies: [
         "CFuzz", "CLZ4", "CZlib", "Codecs", "Decoding", "QEMUMonitor", "QEMUState", "Rendezvous",
         "SaveDisk", "SaveFiles", "SystemIO", "TestSupport", "Transfer", "Xen", "Xenstore",
+        "ZstdCodec",
       ],
       path: "Tests/Fuzz/Targets", swiftSettings: strict),
     .executableTarget(

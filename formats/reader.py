@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Iterable, Optional, Union
 
 import lz4.block
 import xxhash
+import zstandard
 
 GOOD, CORRUPT, INCOMPLETE, NOT_A_DISK, UNSUPPORTED, OVER_LIMIT = 0, 2, 3, 4, 6, 7
 WORDS = {GOOD: "good", CORRUPT: "corrupt", INCOMPLETE: "incomplete",
@@ -31,8 +32,9 @@ MAGIC = b"\x89STUBSAVE\r\n\x1a\n\0\0\0"
 BLOCK = 4096
 BEGIN, CHUNK, END, COMMIT, ABORT = 1, 2, 3, 4, 5
 BODY_BYTES = {BEGIN: 64, END: 64, COMMIT: 128, ABORT: 8}
-NONE, ZEROS, LZ4, ZLIB = 0, 1, 2, 3
-CODECS = {"none": NONE, "zeros": ZEROS, "lz4": LZ4, "zlib": ZLIB}
+NONE, ZEROS, LZ4, ZLIB, ZSTD = 0, 1, 2, 3, 4
+CODECS = {"none": NONE, "zeros": ZEROS, "lz4": LZ4, "zlib": ZLIB, "zstd": ZSTD}
+DEFAULT_CODECS = frozenset((LZ4, ZLIB, ZSTD))  # beside none and zeros
 CHUNK_SIZES = (65536, 131072, 262144, 524288, 1048576)
 ZERO_CHUNK = bytes(max(CHUNK_SIZES))  # what codec zeros decodes to, made once
 NAME_FIRST = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789")
@@ -161,13 +163,29 @@ def zlib_stream(body: Buffer, raw_bytes: int) -> Optional[bytes]:
     return raw if complete and len(raw) == raw_bytes else None
 
 
+def zstd_frame(body: Buffer, raw_bytes: int) -> Optional[bytes]:
+    """Decode one Zstandard frame of a single segment that states raw_bytes, None if it is none."""
+    if len(body) < 6 or bytes(body[:4]) != b"\x28\xb5\x2f\xfd" or body[4] & 0x3B != 0x20:
+        return None
+    size = 1 << (body[4] >> 6)
+    stated = int.from_bytes(bytes(body[5:5 + size]), "little") + (256 if size == 2 else 0)
+    if len(body) < 5 + size or stated != raw_bytes:
+        return None
+    decoder = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        raw = decoder.decompress(body)
+    except zstandard.ZstdError:
+        return None
+    return raw if decoder.eof and not decoder.unused_data and len(raw) == raw_bytes else None
+
+
 def decoded(body: memoryview, raw_bytes: int, codec: int) -> Optional[Buffer]:
     """The raw bytes of a chunk that has passed D1 to D6, or None if D7 fails."""
     if codec == NONE:
         return body
     if codec == ZEROS:
         return memoryview(ZERO_CHUNK)[:raw_bytes]
-    return lz4_block(body, raw_bytes) if codec == LZ4 else zlib_stream(body, raw_bytes)
+    return {LZ4: lz4_block, ZLIB: zlib_stream, ZSTD: zstd_frame}[codec](body, raw_bytes)
 
 
 @dataclass
@@ -385,7 +403,7 @@ class LogReader:
 
 def judge(source: Union[Buffer, BinaryIO], *, length: int, is_archive_candidate: bool,
           is_pipe: bool = False, max_state: int = DEFAULT_MAX_STATE,
-          codecs: Iterable[int] = (LZ4, ZLIB), decode: bool = True,
+          codecs: Iterable[int] = DEFAULT_CODECS, decode: bool = True,
           keep: Optional[str] = None) -> Verdict:
     """Judge bytes, or a file object that stands at its byte 0, of `length` bytes (I).
 
@@ -481,8 +499,8 @@ def parser() -> Parser:
     p.add_argument("disks", metavar="DISK", nargs="*", help="regular file, block device or pipe")
     p.add_argument("--max-state", type=byte_count, default=DEFAULT_MAX_STATE, metavar="BYTES",
                    help="limit on the raw bytes; KiB, MiB, GiB may follow (default 64MiB)")
-    p.add_argument("--codecs", type=codec_set, default=frozenset((LZ4, ZLIB)), metavar="LIST",
-                   help="accepted beside none and zeros (default lz4,zlib)")
+    p.add_argument("--codecs", type=codec_set, default=DEFAULT_CODECS, metavar="LIST",
+                   help="accepted beside none and zeros (default lz4,zlib,zstd)")
     p.add_argument("--no-decode", dest="decode", action="store_false",
                    help="leave out decoding and stream digests; SHA-256 is printed as -")
     p.add_argument("--json", action="store_true", help="one JSON object per DISK on stdout")

@@ -472,7 +472,7 @@ enums:
       doc: One zlib stream.
     4:
       id: zstd
-      doc: Given to Zstandard; a later revision of the document defines it.
+      doc: One Zstandard frame of a single segment that states its length.
   abort_code:
     1:
       id: source_failed

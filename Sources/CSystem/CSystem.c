@@ -3,6 +3,7 @@
 
 #include <linux/fs.h>
 #include <linux/loop.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stddef.h>
 #include <sys/inotify.h>
@@ -279,21 +280,31 @@ int stubsave_inotify_watch(int fd, const char *path) {
   return inotify_add_watch(fd, path, IN_CREATE | IN_MOVED_TO | IN_ATTRIB);
 }
 
-static __thread struct {
+struct fault {
   int is_on, call, error, is_persistent;
   long skip, calls;
-} fault = {0};
+};
+static __thread struct fault own_fault = {0};
+static __thread struct fault *shared_fault = NULL;
+static struct fault *this_fault(void) { return shared_fault != NULL ? shared_fault : &own_fault; }
 void stubsave_set_fault(int call, long skip, int error, int is_persistent) {
-  fault.is_on = error != 0;
-  fault.call = call;
-  fault.error = error;
-  fault.is_persistent = is_persistent;
-  fault.skip = skip;
-  fault.calls = 0;
+  *this_fault() = (struct fault){error != 0, call, error, is_persistent, skip, 0};
 }
-long stubsave_fault_calls(void) { return fault.calls; }
+long stubsave_fault_calls(void) { return this_fault()->calls; }
 int stubsave_fault(int call) {
-  if (!fault.is_on || (fault.call != -1 && fault.call != call)) return 0;
-  long index = fault.calls++;
-  return index == fault.skip || (index > fault.skip && fault.is_persistent) ? fault.error : 0;
+  struct fault *fault = this_fault();
+  if (!fault->is_on || (fault->call != -1 && fault->call != call)) return 0;
+  long index = __atomic_fetch_add(&fault->calls, 1, __ATOMIC_RELAXED);
+  return index == fault->skip || (index > fault->skip && fault->is_persistent) ? fault->error : 0;
+}
+
+void *stubsave_faults(void) { return this_fault(); }
+void stubsave_share_faults(void *faults) { shared_fault = faults; }
+
+int stubsave_processors(void) {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+int stubsave_begin_writeback(int fd, unsigned long long offset, unsigned long long bytes) {
+  return sync_file_range(fd, (off64_t)offset, (off64_t)bytes, SYNC_FILE_RANGE_WRITE);
 }

@@ -15,6 +15,11 @@ public enum ChunkCodec {
   public struct Coded: Equatable, Sendable {
     public let codec: Codec
     public let storedBytes: Int
+
+    public init(codec: Codec, storedBytes: Int) {
+      self.codec = codec
+      self.storedBytes = storedBytes
+    }
   }
 
   /// Codes `raw` to `offset` of `out` by section 9's rule: zeros, then what the setting says,
@@ -28,15 +33,7 @@ public enum ChunkCodec {
     _ raw: RawSpan, setting: CodecSetting, allowed: CodecSet, into out: inout MutableRawSpan,
     at offset: Int
   ) -> Coded {
-    if raw.isAllZero { return Coded(codec: .zeros, storedBytes: 0) }
-    if let codec = setting.candidate, allowed.contains(codec) {
-      let room = setting.maxStoredBytes(rawBytes: raw.byteCount)
-      if let stored = compress(raw, codec: codec, into: &out, at: offset, room: room) {
-        return Coded(codec: codec, storedBytes: stored)
-      }
-    }
-    out.put(raw, at: offset)
-    return Coded(codec: .none, storedBytes: raw.byteCount)
+    ChunkCoder(setting).encode(raw, allowed: allowed, into: &out, at: offset)
   }
 
   /// Codes with the very codec given, as a record of an existing disk has it.
@@ -57,7 +54,7 @@ public enum ChunkCodec {
   }
 
   /// The stored length, or nil if it would be more than `room` bytes.
-  private static func compress(
+  static func compress(
     _ raw: RawSpan, codec: Codec, into out: inout MutableRawSpan, at offset: Int, room: Int
   ) -> Int? {
     precondition(offset >= 0 && room <= out.byteCount - offset && raw.byteCount < 1 << 30)

@@ -22,6 +22,7 @@ public func decodeMain() -> Int32 {
     try unsafe answer.writeAll(DecoderGreeting.encode(walls).span.bytes)
     if request.requiresAllWalls && walls != .all { return Int32(ExitStatus.permission.rawValue) }
     let verdict = serve(request)
+    if request.wantsNotes { try unsafe answer.writeAll(DecodeNote.answer.encode().span.bytes) }
     try unsafe answer.writeAll(verdict.encode().span.bytes)
     return Int32(ExitStatus.good.rawValue)
   } catch {
@@ -48,5 +49,15 @@ private func serve(_ request: DecodeRequest) -> DecodeAnswer {
     request.hasOverflow ? FileDescriptor(borrowing: DecodeRequest.File.overflow) : nil
   let output = DoorOutput(
     memory: first, maxBytes: request.maxFirstBytes ?? .max, overflow: overflow)
-  return Decoding.serve(request, input, output)
+  if !request.wantsNotes { return Decoding.serve(request, input, output) }
+  var doneBytes: UInt64 = 0
+  var notedBytes: UInt64 = 0
+  return Decoding.serve(request, input, output) { count in
+    doneBytes += UInt64(count)
+    guard doneBytes - notedBytes >= DecodeNote.intervalBytes else { return }
+    notedBytes = doneBytes
+    let note = DecodeNote.progress(doneBytes: doneBytes).encode()
+    // Nobody has to hear it.
+    try? unsafe FileDescriptor(borrowing: DecodeRequest.File.answer).writeAll(note.span.bytes)
+  }
 }

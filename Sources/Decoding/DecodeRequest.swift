@@ -46,10 +46,12 @@ public struct DecodeRequest: Sendable {
   public let parent: Int32
   /// Nothing is looked at unless all walls stand.
   public let requiresAllWalls: Bool
+  /// `DecodeNote`s are wanted before the answer.
+  public let wantsNotes: Bool
 
   public init(
     task: DecodeTask, options: ReadOptions, shape: InputShape, maxFirstBytes: UInt64?,
-    hasOverflow: Bool, parent: Int32, requiresAllWalls: Bool
+    hasOverflow: Bool, parent: Int32, requiresAllWalls: Bool, wantsNotes: Bool = false
   ) {
     self.task = task
     self.options = options
@@ -58,6 +60,7 @@ public struct DecodeRequest: Sendable {
     self.hasOverflow = hasOverflow
     self.parent = parent
     self.requiresAllWalls = requiresAllWalls
+    self.wantsNotes = wantsNotes
   }
 
   private enum TaskNumber: UInt32 {
@@ -76,7 +79,7 @@ public struct DecodeRequest: Sendable {
 
   /// Magic; version, task; limit on the state; accepted codecs, 0 or 1 for decoding; shape; most
   /// bytes for the output, all ones for no limit; 0 or 1 for an overflow; parent, 0 or 1 for all
-  /// walls; the stream's name; zeros.
+  /// walls; the stream's name; 0 or 1 for notes.
   public func encode() -> [UInt8] {
     var bytes: [UInt8] = []
     var name: StreamName?
@@ -110,7 +113,7 @@ public struct DecodeRequest: Sendable {
       bytes += DecodeRequest.noName
     }
     bytes.append(littleEndian: UInt64(name?.count ?? 0))
-    bytes += [UInt8](repeating: 0, count: DecodeRequest.messageBytes - bytes.count)
+    bytes.append(littleEndian: UInt64(wantsNotes ? 1 : 0))
     return bytes
   }
 
@@ -147,9 +150,7 @@ public struct DecodeRequest: Sendable {
       case .extract: throw MessageError()
       }
     }
-    guard cursor.firstNonZero(count: message.byteCount - cursor.position) == nil else {
-      throw MessageError()
-    }
+    wantsNotes = try cursor.flag()
     self.options = options
   }
 

@@ -2,23 +2,28 @@ import QEMUState
 import SaveDisk
 import SystemIO
 import Transfer
+import ZstdCodec
 
 /// Does what a request says, in this process: what the decoder's process does behind its walls.
 public enum Decoding {
   /// - Parameters:
   ///   - input: only read, at offsets; a pipe forward.
   ///   - output: empty.
+  ///   - advanced: is told of the bytes of a disk that have been gone through.
   public static func serve(
-    _ request: DecodeRequest, _ input: borrowing FileDescriptor, _ output: borrowing DoorOutput
+    _ request: DecodeRequest, _ input: borrowing FileDescriptor, _ output: borrowing DoorOutput,
+    advanced: ((Int) -> Void)? = nil
   ) -> DecodeAnswer {
     switch request.task {
     case .door(let task):
       return .door(
         Door.open(
-          input, shape: request.shape, task: task, options: request.options, output: output))
+          input, shape: request.shape, task: task, options: request.options, output: output,
+          resources: .dom0(advanced: advanced)))
     case .carry:
       let (verdict, metadata) = Door.carry(
-        input, shape: request.shape, options: request.options, output: output)
+        input, shape: request.shape, options: request.options, output: output,
+        resources: .dom0(advanced: advanced))
       return .carried(verdict, metadata: metadata)
     case .state(let listsSections):
       let bytes = request.shape.totalBytes ?? 0
@@ -34,7 +39,8 @@ public enum Decoding {
     case .saveFile(let task):
       return .saveFile(
         SaveFileDoor.open(
-          input, shape: request.shape, task: task, options: request.options, output: output))
+          input, shape: request.shape, task: task, options: request.options, output: output,
+          resources: .dom0(advanced: advanced)))
     }
   }
 

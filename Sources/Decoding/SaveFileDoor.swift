@@ -11,7 +11,7 @@ public enum SaveFileDoor {
   ///   - output: empty.
   public static func open(
     _ input: borrowing FileDescriptor, shape: InputShape? = nil, task: SaveFileTask,
-    options: ReadOptions, output: borrowing DoorOutput
+    options: ReadOptions, output: borrowing DoorOutput, resources: DoorResources = DoorResources()
   ) -> Judged {
     do throws(SystemError) {
       var input = try DiskInput(input, shape)
@@ -24,8 +24,12 @@ public enum SaveFileDoor {
         let error = SaveFileError(.notASaveDisk, .saveFile, .magic, at: 0)
         return .saveFile(SaveFileVerdict(failure: .file(error)))
       case .verify:
-        return .disk(Door.open(input, task: .verify, options: options, output: output))
-      case .list: return .disk(Door.open(input, task: .list, options: options, output: output))
+        return .disk(
+          Door.open(
+            input, task: .verify, options: options, output: output, resources: resources))
+      case .list:
+        return .disk(
+          Door.open(input, task: .list, options: options, output: output, resources: resources))
       }
     } catch {
       return .saveFile(SaveFileVerdict(failure: .input(error)))

@@ -9,6 +9,8 @@ public struct LogEncoder: ~Copyable {
   private let headerHash: Bytes16
   private var checker: LogChecker
   private var rawDigest = DigestStream()
+  /// Of the open stream, in `rawDigest`.
+  private var digestedBytes: UInt64 = 0
   private var isBroken = false
   private var isEnded = false
 
@@ -58,6 +60,7 @@ public struct LogEncoder: ~Copyable {
     streamCount += 1
     openStream = OpenStream()
     rawDigest.reset()
+    digestedBytes = 0
     return length
   }
 
@@ -69,24 +72,43 @@ public struct LogEncoder: ~Copyable {
   public mutating func chunk(
     raw: RawSpan, codec: Codec, storedBytes: Int, into out: inout MutableRawSpan
   ) throws(EncodingError) -> Int {
+    let length = try chunk(
+      rawBytes: raw.byteCount, codec: codec, storedBytes: storedBytes, checksHash: true, into: &out)
+    digest(raw)
+    return length
+  }
+
+  /// The same where the raw bytes are not at hand: they are given to `digest`, in their order, before
+  /// the stream ends.
+  ///
+  /// - Parameter checksHash: the record's hash is made a second time and compared.
+  public mutating func chunk(
+    rawBytes count: Int, codec: Codec, storedBytes: Int, checksHash: Bool,
+    into out: inout MutableRawSpan
+  ) throws(EncodingError) -> Int {
     guard var stream = openStream else { throw fail(.outOfOrder) }
-    let sum = rawBytes + UInt64(raw.byteCount)
+    let sum = rawBytes + UInt64(count)
     guard header.maxRawBytes == 0 || sum <= header.maxRawBytes else {
       throw fail(.overMaxRawBytes(header.maxRawBytes))
     }
     var record = RecordHeader(type: .chunk)
     record.stream = streamCount - 1
     record.storedBytes = UInt32(storedBytes)
-    record.rawBytes = UInt32(raw.byteCount)
+    record.rawBytes = UInt32(count)
     record.codec = codec
-    let length = try seal(&record, in: &out)
-    rawDigest.update(raw)
+    let length = try seal(&record, in: &out, checksHash: checksHash)
     rawBytes = sum
     self.storedBytes += UInt64(storedBytes)
-    stream.rawBytes += UInt64(raw.byteCount)
+    stream.rawBytes += UInt64(count)
     stream.chunkCount += 1
     openStream = stream
     return length
+  }
+
+  /// The next raw bytes of the open stream, for its digest.
+  public mutating func digest(_ raw: RawSpan) {
+    rawDigest.update(raw)
+    digestedBytes += UInt64(raw.byteCount)
   }
 
   /// An optional record of a type that this version gives no meaning; its body already lies at
@@ -100,7 +122,9 @@ public struct LogEncoder: ~Copyable {
   }
 
   public mutating func endStream(into out: inout MutableRawSpan) throws(EncodingError) -> Int {
-    guard let stream = openStream else { throw fail(.outOfOrder) }
+    guard let stream = openStream, digestedBytes == stream.rawBytes else {
+      throw fail(.outOfOrder)
+    }
     let body = Layout.Record.body
     out.zero(from: body, count: Layout.StreamEnd.bodyBytes)
     out.put(rawDigest.value(), at: body + Layout.StreamEnd.digest)
@@ -154,7 +178,7 @@ public struct LogEncoder: ~Copyable {
 
   /// Numbers, hashes, checks and counts a record whose body is in place.
   private mutating func seal(
-    _ record: inout RecordHeader, in out: inout MutableRawSpan
+    _ record: inout RecordHeader, in out: inout MutableRawSpan, checksHash: Bool = true
   ) throws(EncodingError) -> Int {
     guard !isBroken && !isEnded else { throw .broken }
     let length = record.recordBytes
@@ -168,7 +192,7 @@ public struct LogEncoder: ~Copyable {
       let bytes = out.bytes.extracting(0..<length)
       let framed = try checker.frame(bytes)
       precondition(framed == length)
-      _ = try checker.accept(bytes)
+      _ = try checker.accept(bytes, checksHash: checksHash)
     } catch {
       throw fail(.selfCheck(error))
     }

@@ -18,7 +18,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case lock, lease, fsopen, fsconfig, fsmount, socket, connect, send, poll, signalMask, signalfd
   case seek, inotify, dup, exec, receive
   case socketpair, pipe, spawn, pidfd, wait, kill, readlink, mkdir, listen, accept, limit, fchmod
-  case prctl, unshare, chroot, setresuid, capset, setrlimit, closeRange, fcntl
+  case prctl, unshare, chroot, setresuid, capset, setrlimit, closeRange, fcntl, thread
 
   public var name: StaticString {
     switch self {
@@ -75,6 +75,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .setrlimit: "setrlimit"
     case .closeRange: "close_range"
     case .fcntl: "fcntl"
+    case .thread: "clone"
     }
   }
 }

@@ -91,6 +91,11 @@ public struct FileDescriptor: ~Copyable {
   /// that succeeds proves nothing (fsync(2)).
   public func flush() throws(SystemError) { try Syscalls.fsync(number) }
 
+  /// Lets the kernel begin to store a range of a file. A hint: errors show in `flush`.
+  public func beginFlush(_ bytes: Int, at offset: UInt64) {
+    _ = stubsave_begin_writeback(number, offset, UInt64(bytes))
+  }
+
   /// Keeps other writers out until this is closed, by flock(2) and by a lock of the open file
   /// description (fcntl(2), as QEMU locks its images); EWOULDBLOCK if somebody has one already.
   public func lockExclusively() throws(SystemError) { try Syscalls.lockExclusively(number) }

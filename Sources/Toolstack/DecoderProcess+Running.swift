@@ -9,7 +9,7 @@ extension DecoderProcess {
   /// on nobody changes what it has written.
   static func run(
     _ program: SystemPath, _ request: DecodeRequest, _ input: borrowing FileDescriptor,
-    _ output: borrowing DoorOutput
+    _ output: borrowing DoorOutput, _ progress: Progress?
   ) throws(DecoderFailure) -> DecodeAnswer {
     var process = try start(program, request, input, output)
     let greeting = try message(&process, byteCount: DecoderGreeting.messageBytes)
@@ -20,6 +20,7 @@ extension DecoderProcess {
       if request.requiresAllWalls { throw .withoutWalls(walls.missing.bits) }
       DecoderSetting.warn(ofMissing: walls.missing)
     }
+    try hearNotes(&process, request, progress)
     let answer = try message(
       &process, byteCount: DecodeAnswer.messageBytes(request.task))
     _ = try attempt { () throws(SystemError) in try process.finish(kills: true) }
@@ -27,6 +28,24 @@ extension DecoderProcess {
       return try unsafe DecodeAnswer(parsing: answer.span.bytes, to: request)
     } catch {
       throw .nonsense
+    }
+  }
+
+  /// What it says before its answer, if it was asked to.
+  private static func hearNotes(
+    _ process: inout IsolatedProcess, _ request: DecodeRequest, _ progress: Progress?
+  ) throws(DecoderFailure) {
+    guard request.wantsNotes else { return }
+    let maxBytes = min(request.options.limits.maxDiskBytes, request.shape.totalBytes ?? .max)
+    while true {
+      let bytes = try message(&process, byteCount: DecodeNote.messageBytes)
+      guard let note = try? unsafe DecodeNote(parsing: bytes.span.bytes, maxBytes: maxBytes) else {
+        throw .nonsense
+      }
+      switch note {
+      case .answer: return
+      case .progress(let doneBytes): progress?.advance(to: doneBytes)
+      }
     }
   }
 

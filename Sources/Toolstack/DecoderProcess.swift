@@ -12,10 +12,10 @@ enum DecoderProcess {
   /// `Door.open`, behind walls.
   static func open(
     _ input: borrowing FileDescriptor, task: DoorTask, options: ReadOptions,
-    output: borrowing DoorOutput
+    output: borrowing DoorOutput, progress: Progress? = nil
   ) -> DoorVerdict {
     answer(
-      .door(task), input, options, output, failed: { DoorVerdict(failure: $0) },
+      .door(task), input, options, output, progress, failed: { DoorVerdict(failure: $0) },
       expected: { if case .door(let verdict) = $0 { verdict } else { nil } })
   }
 
@@ -24,7 +24,7 @@ enum DecoderProcess {
     _ input: borrowing FileDescriptor, options: ReadOptions, output: borrowing DoorOutput
   ) -> (DoorVerdict, metadata: [UInt8]) {
     answer(
-      .carry, input, options, output,
+      .carry, input, options, output, nil,
       failed: { (DoorVerdict(failure: $0), metadata: []) },
       expected: {
         guard case .carried(let verdict, let metadata) = $0 else { return nil }
@@ -35,17 +35,18 @@ enum DecoderProcess {
   /// `SaveFileDoor.open`, behind walls.
   static func judge(
     _ input: borrowing FileDescriptor, task: SaveFileTask, options: ReadOptions,
-    output: borrowing DoorOutput
+    output: borrowing DoorOutput, progress: Progress? = nil
   ) -> Judged {
     answer(
-      .saveFile(task), input, options, output, failed: { .disk(DoorVerdict(failure: $0)) },
+      .saveFile(task), input, options, output, progress,
+      failed: { .disk(DoorVerdict(failure: $0)) },
       expected: { if case .saveFile(let judged) = $0 { judged } else { nil } })
   }
 
   /// - Parameter expected: nil for an answer to another task.
   private static func answer<Answer>(
     _ task: DecodeTask, _ input: borrowing FileDescriptor, _ options: ReadOptions,
-    _ output: borrowing DoorOutput, failed: (DoorFailure) -> Answer,
+    _ output: borrowing DoorOutput, _ progress: Progress?, failed: (DoorFailure) -> Answer,
     expected: (DecodeAnswer) -> Answer?
   ) -> Answer {
     let shape: InputShape
@@ -55,7 +56,8 @@ enum DecoderProcess {
       return failed(.input(error))
     }
     do throws(DecoderFailure) {
-      return expected(try ask(task, input, shape, options, output)) ?? failed(.decoder(.nonsense))
+      return expected(try ask(task, input, shape, options, output, progress))
+        ?? failed(.decoder(.nonsense))
     } catch {
       return failed(.decoder(error))
     }
@@ -102,21 +104,22 @@ enum DecoderProcess {
 
   private static func ask(
     _ task: DecodeTask, _ input: borrowing FileDescriptor, _ shape: InputShape,
-    _ options: ReadOptions, _ output: borrowing DoorOutput
+    _ options: ReadOptions, _ output: borrowing DoorOutput, _ progress: Progress? = nil
   ) throws(DecoderFailure) -> DecodeAnswer {
     let setting = DecoderSetting.current
     let request = DecodeRequest(
       task: task, options: options, shape: shape, maxFirstBytes: output.maxFirstBytes,
       hasOverflow: output.overflowNumber != nil, parent: Isolation.processNumber,
-      requiresAllWalls: setting.requiresAllWalls)
+      requiresAllWalls: setting.requiresAllWalls, wantsNotes: progress != nil)
     let answer: DecodeAnswer
     switch setting.place {
-    case .here: return Decoding.serve(request, input, output)
+    case .here:
+      return Decoding.serve(request, input, output) { progress?.advance(by: $0) }
     case .missing:
       if setting.requiresAllWalls { throw .notFound }
       DecoderSetting.warnOfMissingProgram()
-      return Decoding.serve(request, input, output)
-    case .program(let program): answer = try run(program, request, input, output)
+      return Decoding.serve(request, input, output) { progress?.advance(by: $0) }
+    case .program(let program): answer = try run(program, request, input, output, progress)
     }
     try requireOutput(answer, request, output)
     return answer

@@ -10,9 +10,10 @@ extension DiskCommands {
   ///   - output: where to; "-" is standard output.
   ///   - spoolDirectory: for what does not fit into memory.
   ///   - isForced: an existing file is replaced.
+  ///   - progress: is told of the bytes of the disk that have been gone through.
   public static func read(
     _ path: SystemPath, stream: StreamName, output: SystemPath, spoolDirectory: SystemPath,
-    options: ReadOptions, isForced: Bool
+    options: ReadOptions, isForced: Bool, progress: Progress? = nil
   ) throws(ToolError) -> DoorVerdict {
     let input = try openInput(path)
     try requireOther(output, than: input)
@@ -20,12 +21,14 @@ extension DiskCommands {
     if target.isNewFile {
       let file = try target.descriptor()
       let verdict = DecoderProcess.open(
-        input, task: .extract(stream), options: options, output: DoorOutput(file))
+        input, task: .extract(stream), options: options, output: DoorOutput(file),
+        progress: progress)
       try requireGood(verdict, path, output: output)
       try target.publish()
       return verdict
     }
-    let extracted = try Spool.extract(stream, from: input, path, options, in: spoolDirectory)
+    let extracted = try Spool.extract(
+      stream, from: input, path, options, in: spoolDirectory, progress: progress)
     let descriptor = try target.descriptor()
     try attempt(output) { () throws(SystemError) in
       try extracted.file().copy(bytes: extracted.bytes, to: descriptor)

@@ -4,7 +4,7 @@ import SystemIO
 import Transfer
 
 /// How `write` is to go about it.
-public struct WriteOptions: Sendable {
+public struct WriteOptions {
   /// For a header that `write` makes itself.
   public var header = HeaderOptions()
   public var setting = CodecSetting.auto
@@ -12,6 +12,12 @@ public struct WriteOptions: Sendable {
   public var maxStateBytes = ReaderLimits.defaultStateBytes
   /// Make a new header, and replace what is there.
   public var isForced = false
+  /// Threads that code a long stream.
+  public var workers = min(Threads.processors, WriteOptions.maxWorkers)
+  public var progress: Progress?
+
+  /// So that the memory of a long stream has a bound.
+  static let maxWorkers = 4
 
   public init() {}
 }
@@ -45,7 +51,8 @@ extension DiskCommands {
         var writer = DiskWriter(
           header: try newHeader(path, options, capacityBytes: capacity),
           store: FileStore(FileDescriptor(borrowing: device.descriptor.number)),
-          setting: options.setting, writesHeader: true, maxStateBytes: options.maxStateBytes)
+          setting: options.setting, writesHeader: true, maxStateBytes: options.maxStateBytes,
+          workers: options.workers, progress: options.progress)
         return try fill(&writer, path, from: source, maxStateBytes: options.maxStateBytes)
       }
       return try writeIntoAllocated(
@@ -102,7 +109,8 @@ extension DiskCommands {
     case .empty(let header):
       var writer = DiskWriter(
         header: header, store: FileStore(FileDescriptor(borrowing: disk.number)),
-        setting: options.setting, writesHeader: false, maxStateBytes: options.maxStateBytes)
+        setting: options.setting, writesHeader: false, maxStateBytes: options.maxStateBytes,
+        workers: options.workers, progress: options.progress)
       let stated = header.header.maxRawBytes
       let isMine = stated == 0 || options.maxStateBytes < stated
       return try fill(
@@ -137,7 +145,8 @@ extension DiskCommands {
     var file = try attempt(path) { () throws(SystemError) in try NewFile(for: path) }
     var writer = DiskWriter(
       header: header, store: FileStore(FileDescriptor(borrowing: file.descriptor.number)),
-      setting: options.setting, writesHeader: true, maxStateBytes: options.maxStateBytes)
+      setting: options.setting, writesHeader: true, maxStateBytes: options.maxStateBytes,
+      workers: options.workers, progress: options.progress)
     let written = try fill(
       &writer, path, from: source, maxStateBytes: options.maxStateBytes)
     try attempt(path) { () throws(SystemError) in
@@ -154,7 +163,8 @@ extension DiskCommands {
     var writer = DiskWriter(
       header: try newHeader(path, options),
       store: FileStore(FileDescriptor(borrowing: disk.number)), setting: options.setting,
-      writesHeader: true, maxStateBytes: options.maxStateBytes)
+      writesHeader: true, maxStateBytes: options.maxStateBytes,
+      workers: options.workers, progress: options.progress)
     do throws(ToolError) {
       return try fill(&writer, path, from: source, maxStateBytes: options.maxStateBytes)
     } catch {
@@ -167,7 +177,9 @@ extension DiskCommands {
     _ path: SystemPath, _ options: WriteOptions, capacityBytes: UInt64 = 0
   ) throws(ToolError) -> DiskHeader.Parsed {
     try attempt(path) { () throws(SystemError) in
-      DiskHeader.Parsed(new: try options.header.header(capacityBytes: capacityBytes))
+      var header = options.header
+      header.allowedCodecs = header.allowedCodecs.union(options.setting.admitted)
+      return DiskHeader.Parsed(new: try header.header(capacityBytes: capacityBytes))
     }
   }
 

@@ -1,5 +1,6 @@
 import Codecs
 import SaveDisk
+import ZstdCodec
 
 extension StreamName {
   /// Nil if the text is no valid name.
@@ -30,12 +31,13 @@ extension Bytes16 {
 }
 
 extension CodecSetting {
-  /// "none", "lz4", "zlib" or "auto".
+  /// "none", "lz4", "zlib", "zstd" or "auto"; zlib by the library of that name.
   public init?(name: String) {
     switch name {
     case "none": self = .none
     case "lz4": self = .lz4
     case "zlib": self = .zlib
+    case "zstd": self = ZstdCodec.setting()
     case "auto": self = .auto
     default: return nil
     }
@@ -52,6 +54,7 @@ extension CodecSet {
       case "none", "zeros": break
       case "lz4": set = set.union(CodecSet(.lz4))
       case "zlib": set = set.union(CodecSet(.zlib))
+      case "zstd": set = set.union(CodecSet(.zstd))
       default: return nil
       }
     }

@@ -49,7 +49,8 @@ extension DiskCommands {
   ///
   /// - Parameter spoolDirectory: for a state that does not fit into memory.
   public static func verify(
-    _ path: SystemPath, options: ReadOptions, spoolDirectory: SystemPath
+    _ path: SystemPath, options: ReadOptions, spoolDirectory: SystemPath,
+    progress: Progress? = nil
   ) -> Finding {
     do throws(ToolError) {
       let input = try openInput(path)
@@ -57,7 +58,9 @@ extension DiskCommands {
       let output = try attempt(path) { () throws(SystemError) in
         try Spool.output(in: spoolDirectory, &problem)
       }
-      switch DecoderProcess.judge(input, task: .verify, options: options, output: output) {
+      let judged = DecoderProcess.judge(
+        input, task: .verify, options: options, output: output, progress: progress)
+      switch judged {
       case .disk(let verdict): return .disk(Judgement(path: path, verdict: verdict))
       case .saveFile(let verdict): return .saveFile(SaveFileJudgement(path: path, verdict))
       }

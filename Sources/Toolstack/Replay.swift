@@ -1,4 +1,5 @@
 import Codecs
+import Decoding
 import Foundation
 import SaveDisk
 import SystemIO
@@ -93,7 +94,7 @@ public struct Replay: Sendable {
   }
 
   private func options(_ limits: Manifest.Limits?) -> ReadOptions? {
-    var options = ReadOptions()
+    var options = ReadOptions.dom0
     if let bytes = limits?.maxStateBytes {
       options.limits = ReaderLimits(maxStateBytes: bytes)
     }
@@ -152,7 +153,7 @@ public struct Replay: Sendable {
       var sink = RewriteSink(
         header: header, setting: setting, output: FileDescriptor(borrowing: output.number))
       // Not through the door: a fixture is the project's own.
-      var walk = try DiskWalk(input, options: options)
+      var walk = try DiskWalk(input, options: options, resources: .dom0())
       try walk.run(&sink)
       let original = try input.wholeFile(maxBytes: Replay.maxFileBytes)
       let again = try output.wholeFile(maxBytes: Replay.maxFileBytes)

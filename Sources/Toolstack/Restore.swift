@@ -13,7 +13,7 @@ public struct RestoreOptions: Sendable {
   /// A state without a trailer is refused.
   public var requiresTrailer = false
   /// Codecs whose decoder may be run on it.
-  public var acceptedCodecs = ChunkCodec.supported
+  public var acceptedCodecs = CodecSet.dom0
   /// The input is a file that only root can have put there; anything else is refused.
   public var isRootsFile = false
   /// A state of a QEMU with other devices is restored all the same.

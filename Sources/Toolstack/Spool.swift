@@ -93,11 +93,11 @@ enum Spool {
   ///   - directory: for what does not fit into memory. One that cannot be used matters only then.
   static func extract(
     _ stream: StreamName, from disk: borrowing FileDescriptor, _ path: SystemPath,
-    _ options: ReadOptions, in directory: SystemPath
+    _ options: ReadOptions, in directory: SystemPath, progress: Progress? = nil
   ) throws(ToolError) -> Extracted {
     let place = try Place(path, directory)
     let verdict = DecoderProcess.open(
-      disk, task: .extract(stream), options: options, output: place.output)
+      disk, task: .extract(stream), options: options, output: place.output, progress: progress)
     try place.requireGood(verdict)
     return place.holding(verdict, metadata: [])
   }

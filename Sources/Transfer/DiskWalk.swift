@@ -15,6 +15,8 @@ public enum WalkError: Error, Equatable, Sendable, BitwiseCopyable {
 /// record.
 public struct DiskWalk: ~Copyable {
   private let options: ReadOptions
+  private let decoder: ChunkDecoder
+  private let advanced: ((Int) -> Void)?
   private var input: DiskInput
   private var raw: AlignedBuffer?
   /// What has been learnt so far; also valid after an error.
@@ -22,18 +24,24 @@ public struct DiskWalk: ~Copyable {
 
   /// - Parameter shape: what the disk lies in, if that is known already.
   public init(
-    _ input: borrowing FileDescriptor, shape: InputShape? = nil, options: ReadOptions
+    _ input: borrowing FileDescriptor, shape: InputShape? = nil, options: ReadOptions,
+    resources: DoorResources = DoorResources()
   ) throws(WalkError) {
     do throws(SystemError) {
-      self.init(try DiskInput(input, shape), options: options)
+      self.init(try DiskInput(input, shape), options: options, resources: resources)
     } catch {
       throw .input(error)
     }
   }
 
   /// - Parameter input: nothing of it has been consumed.
-  init(_ input: consuming DiskInput, options: ReadOptions) {
+  init(
+    _ input: consuming DiskInput, options: ReadOptions,
+    resources: DoorResources = DoorResources()
+  ) {
     self.options = options
+    decoder = ChunkDecoder(added: resources.added)
+    advanced = resources.advanced
     facts.inputBytes = input.totalBytes
     self.input = input
   }
@@ -51,7 +59,7 @@ public struct DiskWalk: ~Copyable {
   /// Nothing can be decoded that there is no decoder for; a walk that does not decode may pass it.
   private var acceptedCodecs: CodecSet {
     options.isDecoding
-      ? options.acceptedCodecs.intersection(ChunkCodec.supported) : options.acceptedCodecs
+      ? options.acceptedCodecs.intersection(decoder.supported) : options.acceptedCodecs
   }
 
   private mutating func readHeader() throws(WalkError) -> DiskHeader.Parsed {
@@ -96,6 +104,7 @@ public struct DiskWalk: ~Copyable {
     facts.storedBytes = checker.storedBytes
     try handle(event, at: start, &checker, &sink)
     input.consume(length)
+    advanced?(length)
     if case .commit = event { return true }
     return false
   }
@@ -132,7 +141,7 @@ public struct DiskWalk: ~Copyable {
     var buffer = raw.take() ?? AlignedBuffer(byteCount: Int(checker.header.chunkBytes))
     var target = buffer.mutableBytes(0..<rawBytes)
     guard
-      ChunkCodec.decode(
+      decoder.decode(
         input.bytes(body.upperBound).extracting(body), codec: record.codec, into: &target,
         rawBytes: rawBytes)
     else { throw .disk(checker.decodingFailed(record)) }

@@ -51,7 +51,7 @@ extension DiskWriter where Store: ~Copyable {
   }
 
   /// Goes on counting if there is no more room; every other error is final.
-  private mutating func note(
+  mutating func note(
     _ error: EncodingError, recordBytes: Int
   ) throws(WriteError) {
     switch error {
@@ -80,12 +80,11 @@ extension DiskWriter where Store: ~Copyable {
   }
 
   static func code(
-    _ raw: borrowing AlignedBuffer, _ rawBytes: Int, setting: CodecSetting, allowed: CodecSet,
-    into out: inout AlignedBuffer, at start: Int
+    _ raw: borrowing AlignedBuffer, _ rawBytes: Int, _ coder: borrowing ChunkCoder,
+    allowed: CodecSet, into out: inout AlignedBuffer, at start: Int
   ) -> ChunkCodec.Coded {
     var target = out.mutableBytes(start..<out.byteCount)
-    return ChunkCodec.encode(
-      raw.bytes(0..<rawBytes), setting: setting, allowed: allowed, into: &target, at: 0)
+    return coder.encode(raw.bytes(0..<rawBytes), allowed: allowed, into: &target, at: 0)
   }
 
   /// Writes what waits, in whole blocks, unless any record still fits behind it.
@@ -101,13 +100,13 @@ extension DiskWriter where Store: ~Copyable {
     padding.zero(from: 0, count: padding.byteCount)
     try writeOut(end)
     isOver = true
-    do throws(SystemError) { try store.flush() } catch { throw .store(error) }
+    do throws(SystemError) { try keeper.store.flush() } catch { throw .store(error) }
   }
 
   /// Hands the first `count` waiting bytes to the store.
-  private mutating func writeOut(_ count: Int) throws(WriteError) {
+  mutating func writeOut(_ count: Int) throws(WriteError) {
     do throws(SystemError) {
-      try Self.write(out, count, to: &store, at: outOffset)
+      try Self.write(out, count, to: &keeper.store, at: outOffset)
     } catch {
       isOver = true
       throw .store(error)

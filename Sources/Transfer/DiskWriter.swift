@@ -9,11 +9,17 @@ import SystemIO
 /// and counted, so that the error says how large the disk must be. An abort record then ends the
 /// log.
 public struct DiskWriter<Store: DiskStore & ~Copyable>: ~Copyable {
-  public internal(set) var store: Store
+  public var store: Store { _read { yield keeper.store } }
+  let keeper: StoreKeeper<Store>
   var encoder: LogEncoder
   let setting: CodecSetting
+  let coder: ChunkCoder
+  /// Threads that make chunks of a long stream smaller, beside this one and one that writes; nil
+  /// leaves it with this one.
+  var workers: Int?
+  let progress: Progress?
   /// Most raw bytes of all streams together.
-  private let maxRawBytes: UInt64
+  let maxRawBytes: UInt64
   /// Raw bytes that do not fill a chunk yet.
   var raw: AlignedBuffer
   var rawCount = 0
@@ -35,12 +41,17 @@ public struct DiskWriter<Store: DiskStore & ~Copyable>: ~Copyable {
   ///     empty.
   ///   - writesHeader: the disk is made in one go, header and all, as an archive is.
   ///   - maxStateBytes: a limit on the raw bytes beside the header's.
+  ///   - workers: threads that code a stream that is long, beside one that writes; nil: it gets none.
+  ///   - progress: is told of the raw bytes that have been taken.
   public init(
     header: DiskHeader.Parsed, store: consuming Store, setting: CodecSetting, writesHeader: Bool,
-    maxStateBytes: UInt64 = .max
+    maxStateBytes: UInt64 = .max, workers: Int? = nil, progress: Progress? = nil
   ) {
-    self.store = store
+    keeper = StoreKeeper(store)
     self.setting = setting
+    self.workers = workers
+    self.progress = progress
+    coder = ChunkCoder(setting)
     let stated = header.header.maxRawBytes
     maxRawBytes = min(stated == 0 ? .max : stated, maxStateBytes)
     encoder = LogEncoder(header: header)
@@ -80,6 +91,9 @@ public struct DiskWriter<Store: DiskStore & ~Copyable>: ~Copyable {
   /// Everything from the source to its end, as more raw bytes of the open stream.
   public mutating func write(from source: borrowing FileDescriptor) throws(WriteError) {
     while true {
+      #if !hasFeature(Embedded)
+        if isLong(source), try writeInParallel(from: source) { return }
+      #endif
       let count: Int
       do throws(SystemError) {
         let start = rawCount
@@ -90,7 +104,10 @@ public struct DiskWriter<Store: DiskStore & ~Copyable>: ~Copyable {
       }
       if count == 0 { return }
       rawCount += count
-      if rawCount == raw.byteCount { try writeChunk() }
+      if rawCount == raw.byteCount {
+        try writeChunk()
+        progress?.advance(by: raw.byteCount)
+      }
     }
   }
 
@@ -152,7 +169,7 @@ public struct DiskWriter<Store: DiskStore & ~Copyable>: ~Copyable {
     }
     try makeRoom()
     let coded = Self.code(
-      raw, count, setting: setting, allowed: encoder.header.allowedCodecs, into: &out,
+      raw, count, coder, allowed: encoder.header.allowedCodecs, into: &out,
       at: outCount + Layout.Record.body)
     rawBytes += UInt64(count)
     storedBytes += UInt64(coded.storedBytes)

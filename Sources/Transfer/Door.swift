@@ -1,3 +1,4 @@
+import Codecs
 import SaveDisk
 import SystemIO
 
@@ -59,6 +60,17 @@ public enum DecoderFailure: Error, Equatable, Sendable, BitwiseCopyable {
   case nonsense
 }
 
+/// What the program that opens the door has for it. None of it is part of the question, and none changes
+/// the answer, but that a codec can be decoded.
+public struct DoorResources {
+  /// Decoders beside those of `ChunkCodec`.
+  public var added: [AddedDecoder] = []
+  /// Is told of the bytes of the disk that have been gone through.
+  public var advanced: ((Int) -> Void)?
+
+  public init() {}
+}
+
 /// The one door: everything that looks into bytes from outside goes through here.
 ///
 /// Input descriptor in, output descriptor out, limits given, a fixed-size verdict back; so that
@@ -71,11 +83,12 @@ public enum Door {
   ///   - output: where the task's bytes go; not flushed.
   public static func open(
     _ input: borrowing FileDescriptor, shape: InputShape? = nil, task: DoorTask,
-    options: ReadOptions, output: borrowing DoorOutput
+    options: ReadOptions, output: borrowing DoorOutput, resources: DoorResources = DoorResources()
   ) -> DoorVerdict {
     do throws(SystemError) {
       return open(
-        try DiskInput(input, shape), task: task, options: options, output: output)
+        try DiskInput(input, shape), task: task, options: options, output: output,
+        resources: resources)
     } catch {
       return DoorVerdict(failure: .input(error))
     }
@@ -84,20 +97,21 @@ public enum Door {
   /// - Parameter input: has been fetched from perhaps, but nothing of it has been consumed.
   public static func open(
     _ input: consuming DiskInput, task: DoorTask, options: ReadOptions,
-    output: borrowing DoorOutput
+    output: borrowing DoorOutput, resources: DoorResources = DoorResources()
   ) -> DoorVerdict {
     switch task {
     case .verify:
       var sink = NoSink()
-      return verdict(walk(input, options, &sink), OutputPosition())
+      let end = walk(input, options, resources, &sink)
+      return verdict(end, OutputPosition())
     case .extract(let name):
       var sink = ExtractSink(name: name, output: output)
-      var end = walk(input, options, &sink)
+      var end = walk(input, options, resources, &sink)
       end.require(name)
       return verdict(end, sink.position)
     case .list:
       var sink = ListSink(output: output)
-      let end = walk(input, options, &sink)
+      let end = walk(input, options, resources, &sink)
       return verdict(end, sink.position)
     }
   }
@@ -108,11 +122,11 @@ public enum Door {
   ///   unless the verdict is good**, as the output.
   public static func carry(
     _ input: borrowing FileDescriptor, shape: InputShape? = nil, options: ReadOptions,
-    output: borrowing DoorOutput
+    output: borrowing DoorOutput, resources: DoorResources = DoorResources()
   ) -> (verdict: DoorVerdict, metadata: [UInt8]) {
     var sink = CarrySink(output: output)
     do throws(SystemError) {
-      var end = walk(try DiskInput(input, shape), options, &sink)
+      var end = walk(try DiskInput(input, shape), options, resources, &sink)
       end.require(.qemu)
       return (verdict(end, sink.position), sink.metadataBytes)
     } catch {
@@ -131,10 +145,11 @@ public enum Door {
   }
 
   private static func walk<Sink: LogSink & ~Copyable>(
-    _ input: consuming DiskInput, _ options: ReadOptions, _ sink: inout Sink
+    _ input: consuming DiskInput, _ options: ReadOptions, _ resources: DoorResources,
+    _ sink: inout Sink
   ) -> End {
     var end = End()
-    var walk = DiskWalk(input, options: options)
+    var walk = DiskWalk(input, options: options, resources: resources)
     do throws(WalkError) {
       try walk.run(&sink)
     } catch {

@@ -18,9 +18,9 @@ struct JudgingOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Codecs whose decoder may be run, of lz4 and zlib; none runs no decompressor.",
+      "Codecs whose decoder may be run, of lz4, zlib and zstd; none runs no decompressor.",
       valueName: "list"))
-  var codecs = CodecList(set: ChunkCodec.supported)
+  var codecs = CodecList(set: .dom0)
 
   @OptionGroup var sandbox: SandboxOptions
 
@@ -64,8 +64,12 @@ struct CodecList: ExpressibleByArgument {
   }
 }
 
+/// What crosses between dom0 and a stubdomain, which has no other codecs.
 extension CodecSetting: ExpressibleByArgument {
-  public init?(argument: String) { self.init(name: argument) }
+  public init?(argument: String) {
+    guard Self.allValueStrings.contains(argument) else { return nil }
+    self.init(name: argument)
+  }
   public static var allValueStrings: [String] { ["none", "lz4", "zlib", "auto"] }
   public var defaultValueDescription: String { "auto" }
 }

@@ -32,7 +32,7 @@ enum PlainForm {
     case .read(let disk):
       SandboxOptions.apply(requiresAllWalls: false)
       try ReadCommand.run(
-        disk, stream: .qemu, output: nil, options: ReadOptions(), isForced: false, json: false)
+        disk, stream: .qemu, output: nil, options: .dom0, isForced: false, json: false)
     }
   }
 }

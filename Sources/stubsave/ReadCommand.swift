@@ -27,25 +27,29 @@ struct ReadCommand: ParsableCommand {
   @OptionGroup var judging: JudgingOptions
   @Flag(help: "Replace a file that exists.")
   var force = false
+  @OptionGroup var telling: ProgressOptions
   @OptionGroup var report: OutputOptions
 
   func run() throws {
     judging.sandbox.apply()
     try Self.run(
       disk.path, stream: stream, output: output?.path,
-      options: judging.readOptions(isDecoding: true), isForced: force, json: report.json)
+      options: judging.readOptions(isDecoding: true), isForced: force, json: report.json,
+      telling: telling)
   }
 
   /// - Parameter output: nil is standard output, unless that is a terminal.
   static func run(
     _ disk: SystemPath, stream: StreamName, output: SystemPath?, options: ReadOptions,
-    isForced: Bool, json: Bool
+    isForced: Bool, json: Bool, telling: ProgressOptions? = nil
   ) throws {
     try Console.run(json: json) { () throws(ToolError) -> ExitStatus in
       let target = try StateTarget.path(output, json: json)
+      let progress = try telling?.make(forDisk: disk)
+      defer { progress?.finish() }
       let verdict = try DiskCommands.read(
         disk, stream: stream, output: target, spoolDirectory: SpoolDirectory.path,
-        options: options, isForced: isForced)
+        options: options, isForced: isForced, progress: progress)
       if json, let summary = verdict.facts.summary(of: stream) {
         try Console.say(json: ReadReport(path: target.text, summary))
       }

@@ -31,7 +31,7 @@ struct RestoreCommand: ParsableCommand {
     help: ArgumentHelp(
       "Codecs whose decoder may be run on it, of lz4 and zlib; none runs no decompressor.",
       valueName: "list"))
-  var codecs = CodecList(set: ChunkCodec.supported)
+  var codecs = CodecList(set: .dom0)
 
   @OptionGroup var transfer: TransferOptions
   @OptionGroup var report: OutputOptions

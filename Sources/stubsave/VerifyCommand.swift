@@ -30,6 +30,7 @@ struct VerifyCommand: ParsableCommand {
   var replay: PathArgument?
 
   @OptionGroup var judging: JudgingOptions
+  @OptionGroup var telling: ProgressOptions
   @OptionGroup var output: OutputOptions
 
   func validate() throws {
@@ -53,9 +54,11 @@ struct VerifyCommand: ParsableCommand {
   private func verify() throws(ToolError) -> ExitStatus {
     var status = ExitStatus.good
     for path in paths.map(\.path) {
+      let progress = try telling.make(forDisk: path)
       let finding = DiskCommands.verify(
         path, options: judging.readOptions(isDecoding: !isNotDecoding),
-        spoolDirectory: SpoolDirectory.path)
+        spoolDirectory: SpoolDirectory.path, progress: progress)
+      progress?.finish()
       try say(finding)
       if finding.status != .good {
         Console.complain(finding.complaint)

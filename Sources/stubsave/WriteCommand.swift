@@ -18,8 +18,7 @@ struct WriteCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("The file or the allocated disk.", valueName: "disk"))
   var disk: PathArgument
 
-  @Option(help: "auto is LZ4, or none where that saves less than an eighth.")
-  var codec = CodecSetting.auto
+  @OptionGroup var coding: CodecOptions
 
   @Option(help: ArgumentHelp("Most bytes of state that are taken.", valueName: "size"))
   var maxState = ByteCount(bytes: ReaderLimits.defaultStateBytes)
@@ -27,25 +26,32 @@ struct WriteCommand: ParsableCommand {
   @OptionGroup var newHeader: NewHeaderOptions
   @Flag(help: "Replace a file that exists; it stays until the new one is complete.")
   var force = false
+  @OptionGroup var telling: ProgressOptions
   @OptionGroup var output: OutputOptions
 
   func run() throws {
     var options = WriteOptions()
-    options.setting = codec
+    options.setting = coding.setting
     options.maxStateBytes = maxState.bytes
     options.isForced = force
     options.header.maxRawBytes = maxState.bytes
     options.header.chunkBytes = UInt32(newHeader.chunkSize.bytes)
-    try Self.run(disk.path, options, json: output.json)
+    options.workers = coding.workers(chunkBytes: Int(newHeader.chunkSize.bytes))
+    try Self.run(disk.path, options, json: output.json, telling: telling)
   }
 
-  static func run(_ disk: SystemPath, _ options: WriteOptions, json: Bool) throws {
+  static func run(
+    _ disk: SystemPath, _ options: WriteOptions, json: Bool, telling: ProgressOptions? = nil
+  ) throws {
     try Console.run(json: json) { () throws(ToolError) -> ExitStatus in
       if FileDescriptor.standardInput.isTerminal {
         throw ToolError(.usage, nil) {
           $0.append("the state comes on standard input, which is a terminal")
         }
       }
+      var options = options
+      options.progress = try telling?.make(for: FileDescriptor.standardInput)
+      defer { options.progress?.finish() }
       let written = try DiskCommands.write(disk, from: .standardInput, options: options)
       if json { try Console.say(json: WriteReport(disk, written)) }
       return .good

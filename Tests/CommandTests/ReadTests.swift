@@ -19,7 +19,7 @@ struct ReadTests {
     ("corrupt/abort-after-commit.savedisk", 2), ("incomplete/abort-after-stream.savedisk", 3),
     ("incomplete/cut-8191-commit-padding-last.savedisk", 3),
     ("incomplete/allocated-untouched.savedisk", 3), ("not-a-save-disk/text.savedisk", 4),
-    ("not-a-save-disk/empty-file.savedisk", 4), ("unsupported/codec-zstd.savedisk", 6),
+    ("not-a-save-disk/empty-file.savedisk", 4), ("unsupported/codec-31.savedisk", 6),
     ("unsupported/header-version-2.savedisk", 6), ("over-limit/zeros-bomb.savedisk", 7),
   ]
 

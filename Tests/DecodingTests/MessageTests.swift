@@ -76,6 +76,41 @@ import Transfer
     #expect(WallSet(bits: 1 << 9) == nil)
   }
 
+  @Test func `a note arrives, and no other`() throws {
+    for note in [DecodeNote.answer, .progress(doneBytes: 0), .progress(doneBytes: 4096)] {
+      let bytes = note.encode()
+      #expect(bytes.count == DecodeNote.messageBytes)
+      #expect(try DecodeNote(parsing: bytes.rawSpan, maxBytes: 4096) == note)
+      for bit in 0..<(8 * bytes.count) {
+        var damaged = bytes
+        damaged[bit / 8] ^= 1 << UInt8(bit % 8)
+        if let found = try? DecodeNote(parsing: damaged.rawSpan, maxBytes: 4096) {
+          #expect(found != note && found.encode() == damaged)
+        }
+      }
+      #expect(throws: MessageError.self) {
+        try DecodeNote(parsing: [UInt8](bytes.dropLast()).rawSpan, maxBytes: 4096)
+      }
+    }
+    let far = DecodeNote.progress(doneBytes: 4097).encode()
+    #expect(throws: MessageError.self) { try DecodeNote(parsing: far.rawSpan, maxBytes: 4096) }
+  }
+
+  @Test func `who serves tells how far it is`() throws {
+    let disk = try Self.disk()
+    let input = try MemoryFile(disk)
+    let request = Self.request(
+      .door(.verify), InputShape(partOfFileFrom: 0, bytes: UInt64(disk.count)))
+    var bytes = 0
+    let answer = Decoding.serve(request, input.descriptor, .nowhere) { bytes += $0 }
+    guard case .door(let verdict) = answer else {
+      Issue.record("another answer")
+      return
+    }
+    #expect(verdict.failure == nil && bytes > 0)
+    #expect(UInt64(bytes) <= verdict.facts.diskBytes - 4096)
+  }
+
   /// Serves a request within this process, as the decoder does.
   private static func answer(
     _ bytes: [UInt8], _ task: DecodeTask

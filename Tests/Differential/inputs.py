@@ -50,7 +50,7 @@ class Batch:
 
     @property
     def is_default(self) -> bool:
-        both = frozenset((reader.LZ4, reader.ZLIB))
+        both = reader.DEFAULT_CODECS
         return self.decode and (self.max_state, self.codecs) == (reader.DEFAULT_MAX_STATE, both)
 
     @property
@@ -108,7 +108,7 @@ def batches(seed: int, count: int, bases: Bases) -> Iterator[Batch]:
     total = max(count, len(bases.corpus))
     for first in range(0, total, BATCH):
         rng = random.Random(f"batch {seed} {first}")
-        batch = Batch([], reader.DEFAULT_MAX_STATE, frozenset((reader.LZ4, reader.ZLIB)), True)
+        batch = Batch([], reader.DEFAULT_MAX_STATE, reader.DEFAULT_CODECS, True)
         if first and rng.randrange(4) == 0:
             batch.max_state = rng.choice((63, 64, 300, 65536, 200_000, 1 << 20, 64 << 20))
             batch.codecs = frozenset(c for c in batch.codecs if rng.randrange(3))

@@ -13,8 +13,10 @@ from typing import Callable
 
 import reader
 import savedisk
+import zstandard
 from mending import decoded, hashes_right, joined, made_right, mended, new_record
-from savedisk import ABORT, BEGIN, BLOCK, CHUNK, COMMIT, LZ4, NONE, ZEROS, ZLIB, set_field, walk
+from savedisk import (
+    ABORT, BEGIN, BLOCK, CHUNK, COMMIT, LZ4, NONE, ZEROS, ZLIB, ZSTD, set_field, walk)
 
 NOTABLE = (2, 3, 4, 5, 8, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 4096, 8192, 65535, 65536,
            65537, 131072, 1 << 20, (1 << 20) + 1, 0x7FEF, 0x7FF0, 0xFFFFFFFE, 0x80000000,
@@ -278,8 +280,10 @@ def edited(rng: random.Random, codec: int, body: bytes) -> bytes:
 
 
 def recoded(rng: random.Random, raw: bytes) -> tuple[int, bytes]:
-    """Another codec's body for the same bytes: zlib's in odd forms, right or nearly so."""
-    codec = rng.choice((NONE, ZEROS, LZ4, ZLIB, ZLIB, ZLIB, ZLIB))
+    """Another codec's body for the same bytes: zlib's and zstd's in odd forms, right or nearly so."""
+    codec = rng.choice((NONE, ZEROS, LZ4, ZLIB, ZLIB, ZLIB, ZLIB, ZSTD, ZSTD, ZSTD))
+    if codec == ZSTD:
+        return codec, zstd_frames(rng, raw)
     if codec != ZLIB:
         return codec, b"" if codec == ZEROS else raw if codec == NONE else savedisk.lz4_block(raw)
     bits, cut = rng.choice((*range(9, 16), -15, 31)), rng.choice((0, len(raw) // 2, len(raw)))
@@ -292,6 +296,17 @@ def recoded(rng: random.Random, raw: bytes) -> tuple[int, bytes]:
             rng.choice((zlib.Z_PARTIAL_FLUSH, zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH)))
     body += coder.compress(raw[cut:]) + coder.flush()
     return codec, body + rng.choice((b"", b"", b"", b"\0", body))
+
+
+def zstd_frames(rng: random.Random, raw: bytes) -> bytes:
+    """A frame of one segment, with and without a checksum, or what is nearly one."""
+    coder = zstandard.ZstdCompressor(compression_params=zstandard.ZstdCompressionParameters(
+        compression_level=rng.choice((1, 3, 19)), window_log=rng.choice((10, 17, 20, 20, 20)),
+        write_checksum=rng.randrange(3) == 0, write_content_size=rng.randrange(6) > 0))
+    body = coder.compress(raw)
+    skippable = b"\x50\x2a\x4d\x18\4\0\0\0none"
+    return rng.choice((b"", b"", b"", b"", skippable)) + body + rng.choice(
+        (b"", b"", b"", b"", b"\0", body, skippable))
 
 
 def changed_chunk(rng: random.Random, disk: bytes, recode: bool,

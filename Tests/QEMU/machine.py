@@ -79,14 +79,15 @@ class Score:
     def __init__(self) -> None:
         self.passed = self.failed = 0
 
-    async def case(self, name: str, work: Awaitable[str]) -> bool:
+    async def case(self, name: str, work: Awaitable[str],
+                   seconds: float = DEADLINE_SECONDS) -> bool:
         """Whether the work ends in time and without a failure; it gives back what it found."""
         begin = time.monotonic()
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
+            async with asyncio.timeout(seconds):
                 detail = await work
         except TimeoutError:
-            detail, holds = f"no end after {DEADLINE_SECONDS} s", False
+            detail, holds = f"no end after {seconds} s", False
         except (Failure, OSError, EOFError) as error:
             detail, holds = str(error) or repr(error), False
         else:

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +112,49 @@ int stubsave_kill_group(int pid, int signal);
 // Tells of files that come, go or change in a directory (inotify(7)).
 int stubsave_inotify(void);
 int stubsave_inotify_watch(int fd, const char *path);
+
+// The faults of this thread, and having those of another one.
+void *stubsave_faults(void);
+void stubsave_share_faults(void *faults);
+
+// A thread that no signal is delivered to, with a small stack; it shares the faults of the thread
+// that starts it. 0 or an error number. Here, and not in CSystem.c, because libc's threads bring half
+// its resolver along: the agent, which has none, must not even name them.
+struct stubsave_start {
+  void *(*body)(void *);
+  void *argument;
+  void *faults;
+};
+static inline void *stubsave_run_thread(void *given) {
+  struct stubsave_start start = *(struct stubsave_start *)given;
+  free(given);
+  stubsave_share_faults(start.faults);
+  return start.body(start.argument);
+}
+static inline int stubsave_thread_start(pthread_t *thread, void *(*body)(void *), void *argument) {
+  struct stubsave_start *start = (struct stubsave_start *)malloc(sizeof *start);
+  if (start == NULL) return ENOMEM;
+  *start = (struct stubsave_start){body, argument, stubsave_faults()};
+  // What ends the process, or is waited for by a descriptor, is the first thread's to get.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_attr_t attributes;
+  int error = pthread_attr_init(&attributes);
+  if (error == 0) {
+    // LZ4 and zstd keep up to some 20 KiB on the stack; pages that are not touched take no memory.
+    error = pthread_attr_setstacksize(&attributes, 512 << 10);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (error == 0) error = pthread_create(thread, &attributes, stubsave_run_thread, start);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+  }
+  if (error != 0) free(start);
+  return error;
+}
+// How many threads can run at once (sched_getaffinity).
+int stubsave_processors(void);
+// Begins to write a range of a file back, without waiting for the end (sync_file_range(2)).
+int stubsave_begin_writeback(int fd, unsigned long long offset, unsigned long long bytes);
 
 // Counted faults of this thread, for tests; see Faults.swift. `call` is a SystemCall's number, -1
 // for any. fault() counts a call and gives the errno with which it has to fail, or 0, or that it is to

@@ -5,6 +5,7 @@ import Codecs
 import Glibc
 import SaveDisk
 import TestSupport
+import ZstdCodec
 
 /// A codec, which the low bits of byte 0 name. What stands behind byte 3 is decoded to as many bytes as
 /// bytes 1 to 3 say; or, with bit 7 of byte 0, it is coded and decoded again.
@@ -31,12 +32,15 @@ private nonisolated(unsafe) let target = Guarded(byteCount: maxBytes)
 /// Decoding again must give the same: nothing of what lay there before may show through.
 private nonisolated(unsafe) let again = Guarded(byteCount: maxBytes)
 
+/// Its memory is kept, as by who reads a disk.
+private nonisolated(unsafe) let decoder = ChunkDecoder(added: [.zstd()])
+
 private func decode(_ body: RawSpan, _ codec: Codec, rawBytes: Int) {
   defer { noteProgress(body, codec, rawBytes) }
   let isRight = unsafe decoded(body, codec, target.last(rawBytes), fill: 0x55)
   require(unsafe decoded(body, codec, again.last(rawBytes), fill: 0xAA) == isRight, "once only")
   if !isRight { return }
-  require(ChunkCodec.supported.contains(codec), "a codec that is not known")
+  require(unsafe decoder.supported.contains(codec), "a codec that is not known")
   let (first, second) = unsafe (target.last(rawBytes), again.last(rawBytes))
   require(unsafe memcmp(first.baseAddress!, second.baseAddress!, rawBytes) == 0, "other bytes")
 }
@@ -65,13 +69,13 @@ private func decoded(
 ) -> Bool {
   unsafe memory.initializeMemory(as: UInt8.self, repeating: fill)
   var out = unsafe MutableRawSpan(_unsafeBytes: memory)
-  return ChunkCodec.decode(body, codec: codec, into: &out, rawBytes: memory.count)
+  return unsafe decoder.decode(body, codec: codec, into: &out, rawBytes: memory.count)
 }
 
 private func roundTrip(_ raw: RawSpan, _ codec: Codec) {
   let room = unsafe again.last(raw.byteCount)
   var out = unsafe MutableRawSpan(_unsafeBytes: room)
-  guard let stored = ChunkCodec.encode(raw, exactly: codec, into: &out, at: 0) else { return }
+  guard let stored = encoded(raw, codec, into: &out) else { return }
   require(stored <= raw.byteCount, "longer than before")
   let coded = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(rebasing: room[..<stored]))
   let result = unsafe target.last(raw.byteCount)
@@ -80,6 +84,15 @@ private func roundTrip(_ raw: RawSpan, _ codec: Codec) {
     unsafe memcmp($0.baseAddress!, result.baseAddress!, result.count) == 0
   }
   require(isSame, "other bytes")
+}
+
+private func encoded(_ raw: RawSpan, _ codec: Codec, into out: inout MutableRawSpan) -> Int? {
+  guard codec == .zstd else {
+    return ChunkCodec.encode(raw, exactly: codec, into: &out, at: 0)
+  }
+  let allowed = CodecSet.always.union(CodecSet(.zstd))
+  let coded = ChunkCoder(ZstdCodec.setting()).shrink(raw, allowed: allowed, into: &out, at: 0)
+  return coded?.codec == .zstd ? coded?.storedBytes : nil
 }
 
 /// Lengths near the right one, for bodies that a compressor has made.

@@ -1,6 +1,8 @@
 import Codecs
+import Decoding
 import SystemIO
 import TestSupport
+import ZstdCodec
 
 @testable import SaveDisk
 @testable import Transfer
@@ -31,6 +33,8 @@ public func fuzzDisk(_ bytes: UnsafePointer<UInt8>?, _ count: Int) {
 /// How an input is read. Follows from a field of the header that may have any value.
 struct Circumstances {
   var options = ReadOptions()
+  /// As dom0 has them.
+  let resources = DoorResources.dom0()
   private let wantsPipe: Bool
 
   init(_ disk: [UInt8]) {
@@ -38,6 +42,10 @@ struct Circumstances {
     wantsPipe = choice & 3 == 3
     if choice & 0x0C == 0x0C { options.isDecoding = false }
     if choice & 0x30 == 0x30 { options.acceptedCodecs = CodecSet(.lz4) }
+    if choice & 0x30 == 0x20 { options.acceptedCodecs = .always }
+    if choice & 0x30 < 0x20 {
+      options.acceptedCodecs = options.acceptedCodecs.union(CodecSet(.zstd))
+    }
     // A state of many megabytes of zeros, in a few records, shows nothing that a shorter one does not.
     // With the shortest limit, one record's claim alone can be over that on the log.
     let limits: [UInt64] = [140_000, 140_000, 1000, 60]
@@ -54,10 +62,11 @@ private func walk(
   do throws(WalkError) {
     if how.isPipe(bytes.byteCount) {
       let pipe = Scratch.pipe(bytes)
-      var walk = try DiskWalk(pipe, options: how.options)
+      var walk = try DiskWalk(pipe, options: how.options, resources: how.resources)
       try walk.run(&sink)
     } else {
-      var walk = try DiskWalk(Scratch.file(bytes), options: how.options)
+      var walk = try DiskWalk(
+        Scratch.file(bytes), options: how.options, resources: how.resources)
       try walk.run(&sink)
     }
     return nil
@@ -133,7 +142,8 @@ private struct PlainReading: ~Copyable {
     // Nothing behind the capacity is looked at, but for whether it is there.
     let log = capacity == 0 ? disk : disk.extracting(first: Int(clamping: capacity))
     var codecs = how.options.acceptedCodecs
-    if how.options.isDecoding { codecs = codecs.intersection(ChunkCodec.supported) }
+    let decoder = ChunkDecoder(added: [.zstd()])
+    if how.options.isDecoding { codecs = codecs.intersection(decoder.supported) }
     var checker = LogChecker(
       header: parsed, limits: how.options.limits, acceptedCodecs: codecs,
       isDecoding: how.options.isDecoding)
@@ -167,7 +177,7 @@ private struct PlainReading: ~Copyable {
     var target = raw.mutableBytes(0..<Int(record.rawBytes))
     let start = Layout.Record.body
     guard
-      ChunkCodec.decode(
+      ChunkDecoder(added: [.zstd()]).decode(
         rest.extracting(start..<(start + Int(record.storedBytes))), codec: record.codec,
         into: &target, rawBytes: Int(record.rawBytes))
     else { throw checker.decodingFailed(record) }

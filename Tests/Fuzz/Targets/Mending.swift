@@ -1,5 +1,6 @@
 import Codecs
 import SaveDisk
+import ZstdCodec
 
 /// Makes hashes right again, and what follows from other fields, so that the checks behind them
 /// decide (formats/save-disk.md, sections 3 to 5).
@@ -143,7 +144,10 @@ private struct DigestBytes {
     var target = unsafe span.mutableBytes
     let body = unsafe disk.span.bytes.extracting(
       (record.start + Layout.Record.body)..<record.bodyEnd)
-    if ChunkCodec.decode(body, codec: codec, into: &target, rawBytes: rawBytes) { bytes += raw }
+    if ChunkDecoder(added: [.zstd()]).decode(body, codec: codec, into: &target, rawBytes: rawBytes)
+    {
+      bytes += raw
+    }
   }
 }
 

@@ -1,0 +1,65 @@
+import CZstd
+import Codecs
+import SaveDisk
+
+extension AddedDecoder {
+  /// Zstandard's, for whoever looks at what is dom0's own (formats/save-disk.md, section 6).
+  public static func zstd() -> AddedDecoder {
+    let decoder = ZstdDecoder()
+    return AddedDecoder(.zstd) { body, raw in decoder.decode(body, into: &raw) }
+  }
+}
+
+/// Owns libzstd's memory for decompressing.
+@safe final class ZstdDecoder {
+  /// Made when the first such chunk comes: most disks have none.
+  private var context: OpaquePointer?
+
+  deinit {
+    if let context = unsafe context { unsafe ZSTD_freeDCtx(context) }
+  }
+
+  func decode(_ body: RawSpan, into raw: inout MutableRawSpan) -> Bool {
+    guard ZstdFrame.isPlain(body, rawBytes: raw.byteCount) else { return false }
+    if unsafe context == nil {
+      unsafe context = ZSTD_createDCtx()
+      if unsafe context == nil { fatalError("out of memory for zstd") }
+    }
+    return unsafe raw.withUnsafeMutableBytes { target in
+      unsafe body.withUnsafeBytes { source in
+        // One frame and nothing behind it: ZSTD_decompress takes several, and skippable ones.
+        guard
+          unsafe ZSTD_findFrameCompressedSize(source.baseAddress, source.count) == source.count
+        else { return false }
+        return unsafe ZSTD_decompressDCtx(
+          context, target.baseAddress, target.count, source.baseAddress, source.count)
+          == target.count
+      }
+    }
+  }
+}
+
+/// What section 6 asks of a frame's header beyond RFC 8878, section 3.1.1.1.
+enum ZstdFrame {
+  /// Magic number, descriptor, length of the content.
+  private static let magic: UInt32 = 0xFD2F_B528
+  /// Single segment, no dictionary, reserved bits zero. The checksum and the length of
+  /// Frame_Content_Size are free.
+  private static let descriptorMask: UInt8 = 0b0011_1011
+  private static let descriptor: UInt8 = 0b0010_0000
+
+  static func isPlain(_ body: RawSpan, rawBytes: Int) -> Bool {
+    guard body.byteCount >= 6 else { return false }
+    var cursor = ByteCursor(body)
+    guard cursor.littleEndianUInt32() == magic else { return false }
+    let found = body.byte(at: 4)
+    guard found & descriptorMask == descriptor else { return false }
+    // Flag 0 is one byte here, 1 two with 256 added, 2 four, 3 eight.
+    let count = 1 << Int(found >> 6)
+    guard body.byteCount >= 5 + count else { return false }
+    var bytes: UInt64 = 0
+    for index in 0..<count { bytes |= UInt64(body.byte(at: 5 + index)) << UInt64(8 * index) }
+    if count == 2 { bytes += 256 }
+    return bytes == UInt64(rawBytes)
+  }
+}
