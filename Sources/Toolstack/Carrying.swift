@@ -70,7 +70,7 @@ extension TransferDisk {
     }
     _ = try DiskFilling.fill(
       device, from: state, metadata: metadata, setting: options.setting,
-      maxStateBytes: options.limits.maxStateBytes)
+      maxStateBytes: options.limits.maxStateBytes, workers: WriteOptions.usualWorkers)
   }
 
   private borrowing func reading(_ options: CarryOptions) -> ReadOptions {

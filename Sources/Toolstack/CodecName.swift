@@ -18,7 +18,7 @@ public enum CodecName: String, Sendable, CaseIterable {
   /// Threads that code a long stream at once: as many as can run, as long as their memory stays within
   /// what such a stream may take. One of zstd's keeps up to 20 times the chunk (level 19, measured).
   public func workers(level: Int?, chunkBytes: Int) -> Int {
-    let most = min(Threads.processors, WriteOptions.maxWorkers)
+    let most = WriteOptions.usualWorkers
     guard self == .zstd, let level, level > Self.lightLevels else { return most }
     return min(most, max(Self.workingBytes / (20 * chunkBytes), 1))
   }

@@ -13,11 +13,12 @@ public struct WriteOptions {
   /// Make a new header, and replace what is there.
   public var isForced = false
   /// Threads that code a long stream.
-  public var workers = min(Threads.processors, WriteOptions.maxWorkers)
+  public var workers = WriteOptions.usualWorkers
   public var progress: Progress?
 
   /// So that the memory of a long stream has a bound.
   static let maxWorkers = 4
+  static var usualWorkers: Int { min(Threads.processors, maxWorkers) }
 
   public init() {}
 }

@@ -10,15 +10,15 @@ public enum DiskFilling {
   ///   - state: read from where it stands to its end, as the stream `qemu`.
   ///   - metadata: for the stream `metadata`; none if it is empty.
   ///   - maxStateBytes: a limit beside the header's.
+  ///   - workers: threads that code a state that is long, beside one that writes; nil: it gets none.
   /// - Returns: once everything is on stable storage.
   public static func fill(
     _ disk: borrowing FileDescriptor, from state: borrowing FileDescriptor, metadata: [UInt8] = [],
-    setting: CodecSetting = .auto, maxStateBytes: UInt64 = .max
+    setting: CodecSetting = .auto, maxStateBytes: UInt64 = .max, workers: Int? = nil
   ) throws(FillError) -> WrittenDisk {
     var writer = DiskWriter(
       header: try header(on: disk), store: FileStore(FileDescriptor(borrowing: disk.number)),
-      setting: setting,
-      writesHeader: false, maxStateBytes: maxStateBytes)
+      setting: setting, writesHeader: false, maxStateBytes: maxStateBytes, workers: workers)
     do throws(WriteError) {
       return try writer.fill(from: state, metadata: metadata)
     } catch {

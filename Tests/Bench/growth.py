@@ -14,7 +14,7 @@ MIB = 1 << 20
 MOST_STATE = "--max-state=64GiB"
 SIZES_MIB = 1, 4, 16, 64, 256, 1024, 4096
 PIECE_MIB = 64  # what a longer stream repeats: more than a codec looks back
-RUNS, RUNS_LONG, LONG_MIB = 5, 1, 1024
+RUNS, RUNS_LONG, LONG_MIB = 5, 3, 1024
 
 
 def peak(line: str, folder: Path) -> tuple[float, float]:
