@@ -82,6 +82,7 @@ class HVM:
         self._write_config()
         self.domid = self.stubdomain = 0
         self._past = b""
+        self._last: Outcome | None = None
 
     def _write_config(self) -> None:
         text = CONFIG.format(name=self.name, disk=self.disk,
@@ -115,7 +116,8 @@ class HVM:
 
     def save(self, *flags: str) -> Outcome:
         """To `file`. What it has said is still there afterwards, its domains may not be."""
-        return xl("save", *flags, self.name, str(self.file))
+        self._last = xl("save", *flags, self.name, str(self.file))
+        return self._last
 
     def restore(self, *flags: str) -> Outcome:
         """From `file`."""
@@ -162,7 +164,12 @@ class HVM:
     def wait_until_counting(self) -> None:
         """Until it has said a few letters more."""
         start = max(len(self._serials.heard(self.port)), 0 if self._past else len(BANNER))
-        self._serials.wait(self.port, rb"[A-Z]{4}", BOOT_SECONDS, start)
+        try:
+            self._serials.wait(self.port, rb"[A-Z]{4}", BOOT_SECONDS, start)
+        except TimeoutError as error:
+            # xl says nothing of it if it cannot let a guest go on that it has saved with -c.
+            raise TimeoutError(f"{error}\nthe last xl save: {self._last}\n{run('xl', 'list', must=False)}"
+                               f"{self.proxy_log()[-1000:] if self.stubdomain else ''}") from None
 
     def check_counting(self) -> str:
         """It has booted once, has left out no letter since, and has written to its disk as often as it
