@@ -12,6 +12,9 @@ extension QMPProxy {
   /// other end, in the stubdomain, has seen the first one go: both then wait for ever, and libxl with them, the
   /// guest stopped. Doubled each time; the first one leaves time of libxl's 10 s.
   private static let firstGreetingMilliseconds: UInt64 = 3_000
+  /// After a connection that ended at once; doubled each time, too, up to the last: then QEMU is there no more.
+  private static let firstAgainMilliseconds: UInt64 = 50
+  private static let lastAgainMilliseconds: UInt64 = 800
 
   /// libxl connects anew for each thing that it wants.
   mutating func accept() {
@@ -21,6 +24,7 @@ extension QMPProxy {
       client = LineConnection(socket)
       relay = try QMPRelay()
       greetingMilliseconds = QMPProxy.firstGreetingMilliseconds
+      againMilliseconds = QMPProxy.firstAgainMilliseconds
       greetingDeadline = Deadline(timeoutMilliseconds: greetingMilliseconds)
     } catch {
       if error.errno == Errno.wouldBlock { return }
@@ -34,22 +38,44 @@ extension QMPProxy {
       try program.connect(until: Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)))
   }
 
+  /// QEMU's side has ended, or libxl's own proxy has. A client that has heard nothing so far has nothing to lose:
+  /// another connection is tried for it.
+  ///
+  /// libxl asks only once, be it for a guest that it has stopped to go on.
+  mutating func loseServer(_ error: MonitorError?) {
+    guard
+      clientNumber != nil && !relay.isGreeted && relay.isIdle
+        && againMilliseconds <= QMPProxy.lastAgainMilliseconds
+    else { return drop(error) }
+    server = nil
+    greetingDeadline = Deadline(timeoutMilliseconds: againMilliseconds)
+    againMilliseconds *= 2
+  }
+
   /// The client has heard nothing so far, and has nothing to lose.
   mutating func connectAgain() throws(MonitorError) {
     greetingDeadline = nil
-    guard !relay.isGreeted && relay.isIdle else { return }
+    var text = PlainText()
+    text.append("the stubdomain's QEMU ")
+    if serverNumber == nil {
+      // It has spoken meanwhile, to nobody.
+      if !relay.isIdle { return drop(nil) }
+      text.append("was lost before it greeted")
+    } else {
+      if relay.isGreeted || !relay.isIdle { return }
+      text.append("has not greeted within ")
+      text.append(greetingMilliseconds)
+      text.append(" ms")
+      greetingMilliseconds *= 2
+    }
+    text.append("; connected again")
     server = nil
     do throws(SystemError) {
       server = try connect()
     } catch {
       throw .system(error)
     }
-    var text = PlainText()
-    text.append("the stubdomain's QEMU has not greeted within ")
-    text.append(greetingMilliseconds)
-    text.append(" ms; connected again")
     log(text)
-    greetingMilliseconds *= 2
     greetingDeadline = Deadline(timeoutMilliseconds: greetingMilliseconds)
   }
 

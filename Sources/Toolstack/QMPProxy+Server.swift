@@ -9,8 +9,8 @@ extension QMPProxy {
   private static let afterSaveMilliseconds: UInt64 = 2_000
 
   mutating func takeFromServer() throws(MonitorError) {
-    guard try server?.fill() == true else { return drop(nil) }
-    while let line = try server?.next() {
+    guard fillFromServer() else { return }
+    while let line = nextFromServer() {
       guard let message = relay.message(line) else {
         noteDropped(line)
         continue
@@ -27,6 +27,25 @@ extension QMPProxy {
         try answer(message.line)
       default: try answer(message.line)
       }
+    }
+  }
+
+  private mutating func fillFromServer() -> Bool {
+    do throws(MonitorError) {
+      if try server?.fill() == true { return true }
+      loseServer(nil)
+    } catch {
+      loseServer(error)
+    }
+    return false
+  }
+
+  private mutating func nextFromServer() -> [UInt8]? {
+    do throws(MonitorError) {
+      return try server?.next()
+    } catch {
+      loseServer(error)
+      return nil
     }
   }
 

@@ -72,6 +72,8 @@ public struct QMPProxy: ~Copyable {
   /// Until when QEMU may greet a client, and how long it may take for that.
   var greetingDeadline: Deadline?
   var greetingMilliseconds: UInt64 = 0
+  /// Until another connection is tried after one that has ended before.
+  var againMilliseconds: UInt64 = 0
   /// Of this connection, which QEMU should not have said.
   var droppedLines: UInt64 = 0
   let log: (PlainText) -> Void
@@ -211,7 +213,7 @@ public struct QMPProxy: ~Copyable {
   }
 
   private mutating func startAgain() throws(ToolError) {
-    drop(nil)
+    loseServer(nil)
     try program.startAgain(options)
     log(program.words)
   }
@@ -222,14 +224,14 @@ public struct QMPProxy: ~Copyable {
     if greetingDeadline?.hasPassed == true { try connectAgain() }
   }
 
-  private var clientNumber: Int32? {
+  var clientNumber: Int32? {
     switch client {
     case .some(let connection): connection.number
     case .none: nil
     }
   }
 
-  private var serverNumber: Int32? {
+  var serverNumber: Int32? {
     switch server {
     case .some(let connection): connection.number
     case .none: nil

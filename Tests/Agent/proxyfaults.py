@@ -266,6 +266,41 @@ async def client_lost(here: Scene) -> str:
     return "; ".join(said)
 
 
+async def client_cut(here: Scene) -> str:
+    """Connections to QEMU end before it has greeted: libxl, which asks once, does not notice."""
+    async with here.agent(), here.proxy() as proxy:
+        await proxy.libxl.begin()
+        await proxy.libxl.order()
+        expect(state_in(here.taken()) == await here.state(), "not what QEMU saves by itself")
+        await proxy.libxl.log_dirty(False)
+        here.wire.cut = 3
+        await proxy.libxl.execute("cont")
+        await here.guest.goes_on()
+        expect(here.wire.cut == 0, f"{here.wire.cut} connections have not been cut")
+        count = proxy.log.count("was lost before it greeted")
+        expect(count == 3, f"said {count} times: {proxy.log}")
+        expect_starts(proxy, 1)
+        await here.saves(proxy)
+    return proxy.log
+
+
+async def channel_killed_by_client(here: Scene) -> str:
+    """libxl's own proxy dies of a client of libxl's that has not been greeted: the next one greets."""
+    async with here.agent(), here.proxy() as proxy:
+        here.wire.lost = 1
+        going_on = asyncio.create_task(proxy.libxl.execute("cont"))
+        while here.wire.lost:
+            await asyncio.sleep(0.01)
+        start = time.monotonic()
+        os.kill(proxy.channels()[-1], signal.SIGKILL)
+        await going_on
+        took = time.monotonic() - start
+        expect(took < 2.5, f"after {took:.1f} s")
+        expect_starts(proxy, 2)
+        await here.saves(proxy)
+    return f"after {took:.2f} s"
+
+
 async def xenstored_killed(here: Scene) -> str:
     """xenstored ends, its nodes with it: a save is refused, all else goes through."""
     async with here.agent(), here.bench.starting(here.path) as proxy:
@@ -287,5 +322,5 @@ async def xenstored_killed(here: Scene) -> str:
     return f"{order}; {said}; exit {code}"
 
 
-CASES = (no_agent, agent_killed, lying_agent, never_connects, never_lets_go, client_lost,
-         channel_just_killed, channel_killed)
+CASES = (no_agent, agent_killed, lying_agent, never_connects, never_lets_go, client_lost, client_cut,
+         channel_killed_by_client, channel_just_killed, channel_killed)

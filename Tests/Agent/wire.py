@@ -47,6 +47,7 @@ class Wire:
         self._qmp = qmp
         self.mangle: Mangle | None = None  # for the next save
         self.lost = 0  # so many of the next connections are heard by nobody
+        self.cut = 0  # so many of the next connections end at once
         self._said = asyncio.Event()
         self.commands = list[str]()  # all that have come
 
@@ -66,6 +67,9 @@ class Wire:
         await self._said.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.cut > 0:
+            self.cut -= 1
+            return writer.close()
         if self.lost > 0:
             self.lost -= 1
             with suppress(ConnectionError):

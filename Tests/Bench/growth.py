@@ -41,27 +41,38 @@ def measure(stubsave: str, folder: Path, most_mib: int) -> tuple[str, list[Curve
              "write --codec zstd": f"{stubsave} write {MOST_STATE} --codec zstd disk",
              "read": f"{stubsave} read {MOST_STATE} disk -o out"}
     points: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in kinds}
-    clean = {"write": "rm -f disk", "write --codec zstd": "rm -f disk", "read": "rm -f out"}
     base = {}
     for kind, line in kinds.items():
-        subprocess.run(clean[kind], shell=True, check=True, cwd=folder)
+        subprocess.run("rm -f out" if kind == "read" else "rm -f disk", shell=True, check=True, cwd=folder)
         base[kind] = peak(f"{line} < /dev/null", folder)[1]
-    rows = ["| MiB | " + " | ".join(f"`{kind}`, ms | MiB above base" for kind in kinds) + " |",
-            "|---:|" + "---:|---:|" * len(kinds)]
+    rows = ["| MiB | " + " | ".join(f"`{kind}`, ms | MiB above base" for kind in kinds)
+            + " | `dd`, ms |", "|---:|" + "---:|---:|" * len(kinds) + "---:|"]
     for mib in (size for size in SIZES_MIB if size <= most_mib):
         source = pieces(folder, mib)
-        cells = []
-        for kind, line in kinds.items():
-            found = []
-            for _ in range(RUNS_LONG if mib >= LONG_MIB else RUNS):
-                subprocess.run(f"{clean[kind]} out", shell=True, check=True, cwd=folder)
-                found.append(peak(line if kind == "read" else f"sh -c 'cat {source} | {line}'",
-                                  folder))
-            seconds = statistics.median(one[0] for one in found)
-            memory = max(one[1] for one in found) - base[kind]
-            points[kind].append((mib, seconds, memory))
-            cells.append(f"{seconds * 1000:.0f} | {memory:.1f}")
-        rows.append(f"| {mib} | " + " | ".join(cells) + " |")
+        subprocess.run(f"cat {source} > plain", shell=True, check=True, cwd=folder)
+        runs = RUNS_LONG if mib >= LONG_MIB else RUNS
+        seconds: dict[str, list[float]] = {name: [] for name in (*kinds, "dd")}
+        memory: dict[str, float] = dict.fromkeys(kinds, 0.0)
+        for _ in range(runs):
+            for kind in "write", "write --codec zstd":
+                subprocess.run("rm -f disk out copy", shell=True, check=True, cwd=folder)
+                took, most = peak(f"sh -c 'cat {source} | {kinds[kind]}'", folder)
+                seconds[kind].append(took)
+                memory[kind] = max(memory[kind], most - base[kind])
+            # Both find the memory that the other one has left.
+            for name in random.sample(("read", "dd"), 2):
+                subprocess.run("rm -f out copy", shell=True, check=True, cwd=folder)
+                line = kinds["read"] if name == "read" else "dd if=plain of=copy bs=1M status=none"
+                took, most = peak(line, folder)
+                seconds[name].append(took)
+                if name == "read":
+                    memory[name] = max(memory[name], most - base[name])
+        cells = list[str]()
+        for kind in kinds:
+            middle = statistics.median(seconds[kind])
+            points[kind].append((mib, middle, memory[kind]))
+            cells.append(f"{middle * 1000:.0f} | {memory[kind]:.1f}")
+        rows.append(f"| {mib} | " + " | ".join(cells) + f" | {statistics.median(seconds['dd']) * 1000:.0f} |")
         print(rows[-1], flush=True)
     note = ", ".join(f"`{kind}` {mib:.1f}" for kind, mib in base.items())
     table = "\n".join(rows) + f"\n\nBase, an empty stream, in MiB: {note}."
