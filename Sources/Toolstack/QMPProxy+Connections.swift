@@ -41,7 +41,9 @@ extension QMPProxy {
   /// QEMU's side has ended, or libxl's own proxy has. A client that has heard nothing so far has nothing to lose:
   /// another connection is tried for it.
   ///
-  /// libxl asks only once, be it for a guest that it has stopped to go on.
+  /// vchan-socket-proxy closes a client at once if it finds the channel of the one before, whose other end comes to
+  /// its end just then. libxl asks only once, be it for a guest that it has stopped to go on; and `xl save -c` says
+  /// nothing of it.
   mutating func loseServer(_ error: MonitorError?) {
     guard
       clientNumber != nil && !relay.isGreeted && relay.isIdle
