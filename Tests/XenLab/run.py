@@ -27,7 +27,7 @@ RULES = ROOT / "Sources/udev/59-stubsave.rules"
 LAST_LINES = 60
 LAST_TOLD = 40
 # What runs if nobody names suites: two machines at once, with a processor each.
-GROUPS = {"standing": ("transfers", "faults", "many", "compare", "lost"),
+GROUPS = {"standing": ("transfers", "faults", "many", "agentless", "lost"),
           "real": ("saves", "restores", "savefaults")}
 
 
@@ -117,7 +117,8 @@ def main() -> int:
     """Exit code of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help="transfers, faults, many, compare, saves, "
-                        "restores, savefaults, lost, savetimes; all but the last without one, in two machines")
+                        "restores, savefaults, agentless, lost, savetimes; without one all but compare and savetimes, "
+                        "in two machines")
     parser.add_argument("--stubsave", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--agent", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--folder", type=Path, default=ROOT / ".build/xenlab",

@@ -16,7 +16,7 @@ from dom0 import Score  # noqa: E402
 from faults import faults  # noqa: E402
 from guests import Target, fetch, run  # noqa: E402
 from many import many  # noqa: E402
-from restores import restores  # noqa: E402
+from restores import agentless, restores  # noqa: E402
 from savefaults import lost, savefaults  # noqa: E402
 from saves import saves  # noqa: E402
 from savetimes import savetimes  # noqa: E402
@@ -26,8 +26,8 @@ from transfers import transfers  # noqa: E402
 PORT = "/dev/virtio-ports/results"
 # With two guests that stand for stubdomains, and with real ones.
 STANDING = {"transfers": transfers, "faults": faults, "many": many, "compare": compare}
-REAL = {"saves": saves, "restores": restores, "savefaults": savefaults, "lost": lost,
-        "savetimes": savetimes}
+REAL = {"saves": saves, "restores": restores, "savefaults": savefaults, "agentless": agentless,
+        "lost": lost, "savetimes": savetimes}
 RULES = "59-stubsave.rules"
 
 

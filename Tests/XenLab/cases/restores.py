@@ -197,9 +197,19 @@ def restores(score: Score, _is_full: bool) -> None:
     serials = all_serials()
     good("hooks", "install", "xl")
     saved_and_bad(score, serials)
-    for name, body in (("elsewhere", elsewhere), ("image without agent", without_agent),
-                       ("stale files", stale), ("hooks show", shown)):
-        def whole(body: Callable[[Serials], str] = body) -> str:
-            with nothing_left(look=all_traces):
-                return body(serials)
-        score.case(name, whole)
+    for name, body in ("elsewhere", elsewhere), ("stale files", stale), ("hooks show", shown):
+        clean(score, name, body, serials)
+
+
+def agentless(score: Score, _is_full: bool) -> None:
+    """A stubdomain from before us."""
+    good("hooks", "install", "xl")
+    clean(score, "image without agent", without_agent, all_serials())
+
+
+def clean(score: Score, name: str, body: Callable[[Serials], str], serials: Serials) -> None:
+    """A case that leaves nothing behind."""
+    def whole() -> str:
+        with nothing_left(look=all_traces):
+            return body(serials)
+    score.case(name, whole)
