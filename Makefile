@@ -51,7 +51,7 @@ help:
 	@echo 'make compare   against the consoles, on real Xen; puts the table into the README; as root'
 	@echo 'make bench     ratios against lz4 | dd and a plain QEMU; as root; minutes'
 	@echo 'make bench-full  long streams, into the README; as root'
-	@echo 'make test-migration  a running Linux guest, RAM and all, out and back; minutes'
+	@echo 'make test-migration  a running Linux guest, RAM and all, out and back'
 	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
 	@echo 'make build     .build/release/stubsave, and the agent beside it'
 	@echo 'make agent     $(AGENT), static'
@@ -169,7 +169,7 @@ test-qemu: build
 	$(SUDO) $(PYTHON) Tests/QEMU/roundtrip.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
 
-# A whole running Linux guest through `write` and `read`: minutes, since it is emulated.
+# A whole running Linux guest through `write` and `read`; the first time its image is made.
 test-migration: build
 	$(PYTHON) Tests/QEMU/migration.py --stubsave .build/release/stubsave
 
