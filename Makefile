@@ -186,9 +186,9 @@ test-xenstore: build
 
 # Real Xen under emulation: Xen, dom0 and guests from Debian's packages, kept in .build/xenlab.
 XENLAB = $(SUDO) $(PYTHON) Tests/XenLab/run.py --stubsave .build/release/stubsave --agent $(AGENT)
-# SUITES="transfers compare" and the like for some of it.
+# SUITES="transfers compare" and the like for some of it. The limit has room for second tries of cases that hang.
 test-xen: build
-	$(XENLAB) $(SUITES) --timeout 2000
+	$(XENLAB) $(SUITES) --timeout 2800
 
 # The comparison with the consoles, and its table in the README.
 compare: build
