@@ -59,14 +59,26 @@ def in_a_row(first: Stub, second: Stub, rounds: int) -> str:
 
 def at_once(first: Stub, second: Stub) -> str:
     """From many stubdomains at the same time."""
-    others = [Stub(f"more{number}", first.target) for number in range(AT_ONCE - 2)]
-    for stub in others:
-        stub.wait_until_up()
-    stubs = [first, second, *others]
+    others = list[Stub]()
+    try:
+        for number in range(AT_ONCE - 2):
+            others.append(Stub(f"more{number}", first.target))
+        for stub in others:
+            stub.wait_until_up()
+        return dumped_at_once([first, second, *others])
+    finally:
+        for target in first.target, second.target:
+            run("xl", "unpause", target.name, must=False)
+        for stub in others:
+            stub.destroy()
+
+
+def dumped_at_once(stubs: list[Stub]) -> str:
+    """Each state is what its QEMU saves by itself."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda stub: stub.start_qemu(DEVICES["e1000"]), stubs))
-    run("xl", "pause", first.target.name)
-    run("xl", "pause", second.target.name)
+    for target in {stub.target.name for stub in stubs}:
+        run("xl", "pause", target)
     before = traces()
     start = time.monotonic()
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -74,18 +86,12 @@ def at_once(first: Stub, second: Stub) -> str:
             "dump", str(stub.domid), "--pause", "--keep-paused", "--format", "raw", "--force", "-o",
             f"/tmp/state-{stub.domid}"), stubs))
     seconds = time.monotonic() - start
-    try:
-        expect(all(end.code == 0 and end.message == "" for end in ends), str(ends))
-        for stub in stubs:
-            file = Path(f"/tmp/state-{stub.domid}")
-            expect(digest(file.read_bytes()) == stub.saved(), f"{stub.name}: another state")
-            file.unlink()
-        expect(traces() == before, f"left behind: {traces()}\nbefore: {before}")
-    finally:
-        run("xl", "unpause", first.target.name)
-        run("xl", "unpause", second.target.name)
-        for stub in others:
-            stub.destroy()
+    expect(all(end.code == 0 and end.message == "" for end in ends), str(ends))
+    for stub in stubs:
+        file = Path(f"/tmp/state-{stub.domid}")
+        expect(digest(file.read_bytes()) == stub.saved(), f"{stub.name}: another state")
+        file.unlink()
+    expect(traces() == before, f"left behind: {traces()}\nbefore: {before}")
     each = sorted(end.seconds for end in ends)
     return f"{AT_ONCE} in {seconds:.1f} s, each {each[0]:.1f} to {each[-1]:.1f} s"
 
