@@ -104,10 +104,8 @@ public struct DiskWriter<Store: DiskStore & ~Copyable>: ~Copyable {
       }
       if count == 0 { return }
       rawCount += count
-      if rawCount == raw.byteCount {
-        try writeChunk()
-        progress?.advance(by: raw.byteCount)
-      }
+      progress?.advance(by: count)
+      if rawCount == raw.byteCount { try writeChunk() }
     }
   }
 

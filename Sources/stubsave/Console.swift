@@ -53,13 +53,16 @@ enum Console {
   }
 
   /// One JSON document on one line of standard output, ASCII only.
-  static func say(json: some Encodable) throws(ToolError) {
+  static func say(json: some Encodable) throws(ToolError) { try sayBytes(line(json: json)) }
+
+  /// One JSON document and the line's end.
+  static func line(json: some Encodable) throws(ToolError) -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     guard let data = try? encoder.encode(json) else {
       throw ToolError(.internalError, nil) { $0.append("cannot make JSON") }
     }
-    try sayBytes([UInt8](data) + [UInt8(ascii: "\n")])
+    return [UInt8](data) + [UInt8(ascii: "\n")]
   }
 
   private static func sayBytes(_ bytes: [UInt8]) throws(ToolError) {

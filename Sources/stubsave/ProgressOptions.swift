@@ -19,11 +19,22 @@ struct ProgressOptions: ParsableArguments {
       valueName: "number"))
   var progressDescriptor: Int32?
 
+  private var target: Int32 { progressDescriptor ?? 2 }
+
+  /// Nil if nothing is to be told.
+  private var form: ProgressForm? {
+    switch progress {
+    case .never: nil
+    case .auto where progressDescriptor != nil: .json
+    case .auto: FileDescriptor(borrowing: target).isTerminal ? .always : nil
+    case .always, .json: progress
+    }
+  }
+
   /// What tells; nil if nothing is to be told.
   ///
   /// - Parameter source: what is gone through; of a regular file it is known how much that is.
   func make(for source: borrowing FileDescriptor) throws(ToolError) -> Progress? {
-    let target = progressDescriptor ?? 2
     if progressDescriptor != nil {
       do throws(SystemError) {
         _ = try FileDescriptor(borrowing: target).status()
@@ -38,17 +49,11 @@ struct ProgressOptions: ParsableArguments {
       // A reader of the progress that goes away must not end the work.
       SignalsAsErrors.ofPipes()
     }
-    let isTerminal = FileDescriptor(borrowing: target).isTerminal
-    let form: ProgressForm
-    switch progress {
-    case .auto where progressDescriptor != nil: form = .json
-    case .auto where isTerminal: form = .always
-    case .auto, .never: return nil
-    case let given: form = given
-    }
+    guard let form else { return nil }
     var totalBytes: UInt64?
     if let status = try? source.status(), status.kind == .regular { totalBytes = status.bytes }
-    let teller = ProgressTeller(target, isJSON: form == .json, isTerminal: isTerminal)
+    let teller = ProgressTeller(
+      target, isJSON: form == .json, isTerminal: FileDescriptor(borrowing: target).isTerminal)
     return Progress(
       totalBytes: totalBytes, intervalNanoseconds: ProgressTeller.intervalNanoseconds
     ) { teller.tell($0) }
@@ -56,12 +61,7 @@ struct ProgressOptions: ParsableArguments {
 
   /// The same of a disk by its path; it is opened a second time, and only looked at.
   func make(forDisk path: SystemPath) throws(ToolError) -> Progress? {
-    if progress == .never
-      || (progress == .auto && progressDescriptor == nil
-        && !FileDescriptor(borrowing: 2).isTerminal)
-    {
-      return nil
-    }
+    if form == nil { return nil }
     if !path.isStandardStream, let kind = try? FileStatus.of(path).kind, kind == .regular,
       let file = try? FileDescriptor.open(path, .read)
     {
@@ -93,45 +93,53 @@ final class ProgressTeller: Sendable {
   }
 
   func tell(_ moment: Progress.Moment) {
-    let text: String
-    if isJSON {
-      text = moment.json + "\n"
-    } else if isTerminal {
-      // Back to the line's start and over what stands there; in the end nothing is left of it.
-      text = "\r\u{1B}[K" + (moment.isLast ? "" : moment.text)
-    } else {
-      text = moment.text + "\n"
-    }
-    // A line is shorter than what a pipe takes at once (pipe(7), PIPE_BUF), so this never waits.
+    let line = line(moment)
+    // It is shorter than what a pipe takes at once (pipe(7), PIPE_BUF), so this never waits.
     let ready = try? UnixSocket.wait(
       for: target, toWrite: true, until: Deadline(timeoutMilliseconds: 0), signals: nil)
     guard case .ready? = ready else { return }
-    let bytes = [UInt8](text.utf8)
-    try? unsafe FileDescriptor(borrowing: target).writeAll(bytes.span.bytes)
+    try? unsafe FileDescriptor(borrowing: target).writeAll(line.span.bytes)
+  }
+
+  private func line(_ moment: Progress.Moment) -> [UInt8] {
+    if isJSON { return (try? Console.line(json: ProgressReport(moment))) ?? [] }
+    // Back to the line's start and over what stands there; in the end nothing is left of it.
+    if isTerminal { return [UInt8](("\r\u{1B}[K" + (moment.isLast ? "" : moment.text)).utf8) }
+    return [UInt8]((moment.text + "\n").utf8)
+  }
+}
+
+/// A line of progress for programs; what is not known is left out.
+private struct ProgressReport: Encodable {
+  let type = "progress"
+  let doneBytes: UInt64
+  let totalBytes: UInt64?
+  let bytesPerSecond: UInt64
+  let nanoseconds: UInt64
+  let nanosecondsLeft: UInt64?
+  let isLast: Bool
+
+  init(_ moment: Progress.Moment) {
+    doneBytes = moment.doneBytes
+    totalBytes = moment.totalBytes
+    bytesPerSecond = moment.bytesPerSecond
+    nanoseconds = moment.nanoseconds
+    nanosecondsLeft = moment.nanosecondsLeft
+    isLast = moment.isLast
   }
 }
 
 extension Progress.Moment {
   /// Since the beginning.
-  private var bytesPerSecond: UInt64 {
+  fileprivate var bytesPerSecond: UInt64 {
     nanoseconds == 0 ? 0 : UInt64(Double(doneBytes) * 1e9 / Double(nanoseconds))
   }
 
   /// At the same rate; nil if it is not known how much there is.
-  private var nanosecondsLeft: UInt64? {
+  fileprivate var nanosecondsLeft: UInt64? {
     guard let totalBytes, bytesPerSecond > 0 else { return nil }
     let left = totalBytes - min(totalBytes, doneBytes)
     return UInt64(Double(left) * 1e9 / Double(bytesPerSecond))
-  }
-
-  var json: String {
-    var fields = ["\"type\":\"progress\"", "\"doneBytes\":\(doneBytes)"]
-    if let totalBytes { fields.append("\"totalBytes\":\(totalBytes)") }
-    fields.append("\"bytesPerSecond\":\(bytesPerSecond)")
-    fields.append("\"nanoseconds\":\(nanoseconds)")
-    if let nanosecondsLeft { fields.append("\"nanosecondsLeft\":\(nanosecondsLeft)") }
-    fields.append("\"isLast\":\(isLast)")
-    return "{" + fields.joined(separator: ",") + "}"
   }
 
   var text: String {

@@ -29,7 +29,7 @@ struct RestoreCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Codecs whose decoder may be run on it, of lz4 and zlib; none runs no decompressor.",
+      "Codecs whose decoder may be run on it, of lz4, zlib and zstd; none runs no decompressor.",
       valueName: "list"))
   var codecs = CodecList(set: .dom0)
 

@@ -142,7 +142,10 @@ import SystemIO
       do throws(SystemError) {
         while count < target.byteCount {
           let taken = try FileDescriptor(borrowing: source).read(into: &target, from: count)
-          if taken == 0 { return count }
+          if taken == 0 {
+            progress?.advance(by: count)
+            return count
+          }
           count += taken
         }
       } catch {
