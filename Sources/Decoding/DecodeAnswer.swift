@@ -34,7 +34,7 @@ public enum DecodeAnswer: Sendable {
   /// Nothing of the metadata counts unless the verdict is good.
   case carried(DoorVerdict, metadata: [UInt8])
   /// And so many bytes of sections in the output.
-  case state(TrailerFinding, outputBytes: UInt64)
+  case state(TrailerFinding, StateHead, outputBytes: UInt64)
   case saveFile(Judged)
 
   /// Of the answer to a task.
@@ -42,7 +42,7 @@ public enum DecodeAnswer: Sendable {
     switch task {
     case .door: DoorVerdict.messageBytes
     case .carry: DoorVerdict.messageBytes + KeptMetadata.messageBytes
-    case .state: TrailerFinding.messageBytes + 8
+    case .state: TrailerFinding.messageBytes + StateHead.messageBytes + 8
     case .saveFile: Judged.messageBytes
     }
   }
@@ -54,8 +54,9 @@ public enum DecodeAnswer: Sendable {
     case .carried(let verdict, let metadata):
       verdict.encode(into: &bytes)
       KeptMetadata.encode(metadata, into: &bytes)
-    case .state(let finding, let outputBytes):
+    case .state(let finding, let head, let outputBytes):
       finding.encode(into: &bytes)
+      head.encode(into: &bytes)
       bytes.append(littleEndian: outputBytes)
     case .saveFile(let judged): judged.encode(into: &bytes)
     }
@@ -78,11 +79,12 @@ public enum DecodeAnswer: Sendable {
     case .saveFile: self = .saveFile(try Judged(parsing: message, to: request))
     case .state:
       var cursor = ByteCursor(message)
-      let finding = try TrailerFinding(
-        parsing: &cursor, fileBytes: request.shape.totalBytes ?? 0)
+      let fileBytes = request.shape.totalBytes ?? 0
+      let finding = try TrailerFinding(parsing: &cursor, fileBytes: fileBytes)
+      let head = try StateHead(parsing: &cursor, stateBytes: fileBytes)
       let bytes = try cursor.bounded(request.maxOutputBytes)
       guard bytes % UInt64(StateSection.messageBytes) == 0 else { throw MessageError() }
-      self = .state(finding, outputBytes: bytes)
+      self = .state(finding, head, outputBytes: bytes)
     }
   }
 

@@ -28,13 +28,15 @@ public enum Decoding {
     case .state(let listsSections):
       let bytes = request.shape.totalBytes ?? 0
       let finding = StateFile.check(input, bytes: bytes, options: request.options)
-      if !listsSections { return .state(finding, outputBytes: 0) }
+      var head = StateHead.unseen
       do throws(SystemError) {
+        head = try StateHead(of: input, stateBytes: finding.stateBytes(ofFile: bytes))
+        if !listsSections { return .state(finding, head, outputBytes: 0) }
         let list = try sections(input, finding, bytes)
         try unsafe output.file(isInOverflow: false).writeAll(list.span.bytes)
-        return .state(finding, outputBytes: UInt64(list.count))
+        return .state(finding, head, outputBytes: UInt64(list.count))
       } catch {
-        return .state(.unreadable(error), outputBytes: 0)
+        return .state(.unreadable(error), head, outputBytes: 0)
       }
     case .saveFile(let task):
       return .saveFile(
@@ -48,8 +50,7 @@ public enum Decoding {
   static func sections(
     _ input: borrowing FileDescriptor, _ finding: TrailerFinding, _ fileBytes: UInt64
   ) throws(SystemError) -> [UInt8] {
-    var count = Int(clamping: fileBytes)
-    if case .good(let facts) = finding { count = Int(clamping: facts.stateBytes) }
+    let count = Int(clamping: finding.stateBytes(ofFile: fileBytes))
     if count == 0 { return [] }
     var state = AlignedBuffer(byteCount: count)
     try StateFile.read(input, at: 0, into: &state, count: count)

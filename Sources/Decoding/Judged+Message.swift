@@ -49,7 +49,7 @@ extension Judged {
 extension SaveFileVerdict {
   static let messageBytes =
     8 + SaveFileError.messageBytes + DoorFailure.messageBytes + 3 * 8 + 5 * 8 + 8
-    + TrailerFinding.messageBytes + 4 * 8
+    + TrailerFinding.messageBytes + StateHead.messageBytes + 4 * 8
 
   private enum Failure: UInt64 {
     case none = 0
@@ -59,7 +59,8 @@ extension SaveFileVerdict {
 
   /// Which failure; what is wrong with the file; what the system has refused; format, bytes, entries;
   /// whether there is a state, its offset, length, structure and record; whether there is a finding,
-  /// that; bytes of state, entries and sections in the output, and whether they are in the overflow.
+  /// that, and what the state is; bytes of state, entries and sections in the output, and whether
+  /// they are in the overflow.
   func encode(into bytes: inout [UInt8]) {
     var fileError: SaveFileError?
     var systemFailure: DoorFailure?
@@ -83,6 +84,7 @@ extension SaveFileVerdict {
     bytes.append(littleEndian: facts.state?.recordOffset ?? 0)
     bytes.append(littleEndian: UInt64(trailer == nil ? 0 : 1))
     (trailer ?? .none).encode(into: &bytes)
+    (head ?? .unseen).encode(into: &bytes)
     for number in [stateBytes, entriesBytes, sectionsBytes] { bytes.append(littleEndian: number) }
     bytes.append(littleEndian: UInt64(isInOverflow ? 1 : 0))
   }
@@ -95,6 +97,7 @@ extension SaveFileVerdict {
     let hasTrailer = try cursor.flag()
     guard hasTrailer == (facts.state != nil) else { throw MessageError() }
     let trailer = try TrailerFinding(parsing: &cursor, fileBytes: facts.state?.bytes ?? 0)
+    let head = try StateHead(parsing: &cursor, stateBytes: facts.state?.bytes ?? 0)
     let stateBytes = try cursor.bounded(request.maxStateFileBytes)
     let room = request.maxOutputBytes - stateBytes
     let entriesBytes = try cursor.bounded(room)
@@ -113,8 +116,9 @@ extension SaveFileVerdict {
       }
     }
     self.init(
-      failure: failure, facts: facts, trailer: hasTrailer ? trailer : nil, stateBytes: stateBytes,
-      entriesBytes: entriesBytes, sectionsBytes: sectionsBytes, isInOverflow: isInOverflow)
+      failure: failure, facts: facts, trailer: hasTrailer ? trailer : nil,
+      head: hasTrailer ? head : nil, stateBytes: stateBytes, entriesBytes: entriesBytes,
+      sectionsBytes: sectionsBytes, isInOverflow: isInOverflow)
   }
 
   private static func failure(

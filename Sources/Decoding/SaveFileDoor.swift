@@ -51,12 +51,18 @@ public enum SaveFileDoor {
     let placed = walk.outputPosition
     guard let state = walk.facts.state else {
       // What has been copied of one is nobody's; entries have a place of their own behind it.
-      return finish(walk, failure, nil, [], output, placed)
+      return finish(walk, failure, nil, nil, [], output, placed)
     }
     let file = output.file(isInOverflow: placed.isInOverflow)
     let trailer = StateFile.check(file, bytes: state.bytes, options: options)
     if failure == nil, let error = state.overLimit(trailer, options.limits) {
       failure = .file(error)
+    }
+    var head = StateHead.unseen
+    do throws(SystemError) {
+      head = try StateHead(of: file, stateBytes: trailer.stateBytes(ofFile: state.bytes))
+    } catch {
+      failure = failure ?? .output(error)
     }
     var sections: [UInt8] = []
     if isListing {
@@ -66,13 +72,14 @@ public enum SaveFileDoor {
         failure = failure ?? .output(error)
       }
     }
-    return finish(walk, failure, trailer, sections, output, placed)
+    return finish(walk, failure, trailer, head, sections, output, placed)
   }
 
   /// Entries and sections behind the state.
   private static func finish(
     _ walk: borrowing SaveFileWalk, _ failure: SaveFileFailure?, _ trailer: TrailerFinding?,
-    _ sections: [UInt8], _ output: borrowing DoorOutput, _ placed: OutputPosition
+    _ head: StateHead?, _ sections: [UInt8], _ output: borrowing DoorOutput,
+    _ placed: OutputPosition
   ) -> SaveFileVerdict {
     var failure = failure
     var entriesBytes: UInt64 = 0
@@ -87,7 +94,7 @@ public enum SaveFileDoor {
       failure = .output(error)
     }
     return SaveFileVerdict(
-      failure: failure, facts: walk.facts, trailer: trailer, stateBytes: placed.bytes,
+      failure: failure, facts: walk.facts, trailer: trailer, head: head, stateBytes: placed.bytes,
       entriesBytes: entriesBytes, sectionsBytes: sectionsBytes,
       isInOverflow: writer.position.isInOverflow)
   }

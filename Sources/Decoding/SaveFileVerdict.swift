@@ -23,6 +23,8 @@ public struct SaveFileVerdict: Sendable {
   public let facts: SaveFileFacts
   /// On the state; nil if there is none.
   public let trailer: TrailerFinding?
+  /// What the state is; nil if there is none.
+  public let head: StateHead?
   public let stateBytes: UInt64
   public let entriesBytes: UInt64
   public let sectionsBytes: UInt64
@@ -33,17 +35,18 @@ public struct SaveFileVerdict: Sendable {
   /// A file that is none, or has not been looked at.
   init(failure: SaveFileFailure) {
     self.init(
-      failure: failure, facts: SaveFileFacts(), trailer: nil, stateBytes: 0, entriesBytes: 0,
-      sectionsBytes: 0, isInOverflow: false)
+      failure: failure, facts: SaveFileFacts(), trailer: nil, head: nil, stateBytes: 0,
+      entriesBytes: 0, sectionsBytes: 0, isInOverflow: false)
   }
 
   init(
-    failure: SaveFileFailure?, facts: SaveFileFacts, trailer: TrailerFinding?, stateBytes: UInt64,
-    entriesBytes: UInt64, sectionsBytes: UInt64, isInOverflow: Bool
+    failure: SaveFileFailure?, facts: SaveFileFacts, trailer: TrailerFinding?, head: StateHead?,
+    stateBytes: UInt64, entriesBytes: UInt64, sectionsBytes: UInt64, isInOverflow: Bool
   ) {
     self.failure = failure
     self.facts = facts
     self.trailer = trailer
+    self.head = head
     self.stateBytes = stateBytes
     self.entriesBytes = entriesBytes
     self.sectionsBytes = sectionsBytes

@@ -13,6 +13,14 @@ public enum TrailerFinding: Sendable {
   case unreadable(SystemError)
 }
 
+extension TrailerFinding {
+  /// Of the state, as far as that is known.
+  public func stateBytes(ofFile bytes: UInt64) -> UInt64 {
+    if case .good(let facts) = self { return facts.stateBytes }
+    return bytes
+  }
+}
+
 public struct StateFileFacts: Sendable {
   public let stateBytes: UInt64
   public let metadataBytes: UInt64

@@ -105,7 +105,7 @@ extension DecoderProcess {
       if verdict.failure != nil { return }
       bytes = verdict.outputBytes
       isInOverflow = verdict.isInOverflow
-    case (.state(_, let outputBytes), .state): bytes = outputBytes
+    case (.state(_, _, let outputBytes), .state): bytes = outputBytes
     case (.saveFile(.disk(let verdict)), .saveFile(let task)):
       guard case .list = task else { return }
       bytes = verdict.outputBytes

@@ -63,11 +63,11 @@ enum DecoderProcess {
     }
   }
 
-  /// A state file by its trailer, and its sections if they are wanted.
+  /// A state file: by its trailer, by its first bytes, and its sections if they are wanted.
   static func look(
     at file: borrowing FileDescriptor, _ path: SystemPath, bytes: UInt64, options: ReadOptions,
     listsSections: Bool
-  ) throws(ToolError) -> (TrailerFinding, [StateSection]) {
+  ) throws(ToolError) -> (TrailerFinding, StateHead, [StateSection]) {
     let memory = try attempt(path) { () throws(SystemError) in try FileDescriptor.inMemory() }
     let output = DoorOutput(memory)
     let answer: DecodeAnswer
@@ -78,14 +78,14 @@ enum DecoderProcess {
     } catch {
       throw ToolError(.decoder(error), path)
     }
-    guard case .state(let finding, let outputBytes) = answer else {
+    guard case .state(let finding, let head, let outputBytes) = answer else {
       throw ToolError(.decoder(.nonsense), path)
     }
     let list = try attempt(path) { () throws(SystemError) in
       try output.file(isInOverflow: false).bytes(count: outputBytes)
     }
     do throws(MessageError) {
-      return (finding, try sections(list, stateBytes: bytes))
+      return (finding, head, try sections(list, stateBytes: bytes))
     } catch {
       throw ToolError(.decoder(.nonsense), path)
     }

@@ -83,13 +83,16 @@ struct GivenState: ~Copyable {
       return file
     }
     try requireMagic(file, options.input)
+    let (_, head, _) = try DecoderProcess.look(
+      at: file, options.input, bytes: state.bytes, options: reading, listsSections: false)
+    if let error = head.error(options.input) { throw error }
     return GivenState(file: file, format: .archive, metadata: state.metadata, warnings: [])
   }
 
   private static func fromStateFile(
     _ copy: consuming Spool.Copy, _ options: RestoreOptions, _ reading: ReadOptions
   ) throws(ToolError) -> GivenState {
-    let (finding, _) = try DecoderProcess.look(
+    let (finding, head, _) = try DecoderProcess.look(
       at: copy.file, options.input, bytes: copy.bytes, options: reading, listsSections: false)
     var warnings: [PlainText] = []
     let format: StateFormat
@@ -104,6 +107,7 @@ struct GivenState: ~Copyable {
       metadata = facts.metadata
     case .none:
       try requireMagic(copy.file, options.input)
+      if let error = head.error(options.input) { throw error }
       try requireSize(copy.bytes, options)
       if options.requiresTrailer {
         throw ToolError(.incomplete, options.input) {
@@ -118,6 +122,7 @@ struct GivenState: ~Copyable {
     case .unreadable(let error): throw ToolError(error, options.input)
     }
     try requireMagic(copy.file, options.input)
+    if let error = head.error(options.input) { throw error }
     return GivenState(
       file: copy.takeFile(), format: format, metadata: metadata, warnings: warnings)
   }

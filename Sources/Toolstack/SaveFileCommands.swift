@@ -115,7 +115,7 @@ extension DiskCommands {
     guard try attempt(path, { () throws(SystemError) in try file.beginsWithQEMUMagic() }) else {
       throw ToolError(.notASaveDisk, path) { $0.append("is no device state of QEMU's") }
     }
-    let (finding, _) = try DecoderProcess.look(
+    let (finding, head, _) = try DecoderProcess.look(
       at: file, path, bytes: bytes, options: options, listsSections: false)
     var stateBytes = bytes
     var warnings: [PlainText] = []
@@ -128,6 +128,7 @@ extension DiskCommands {
     case .failed(let error): throw ToolError(.disk(error), path)
     case .unreadable(let error): throw ToolError(error, path)
     }
+    if let error = head.error(path) { throw error }
     guard stateBytes <= options.limits.maxStateBytes else {
       throw .overMaxState(path, stateBytes: stateBytes, maxBytes: options.limits.maxStateBytes)
     }

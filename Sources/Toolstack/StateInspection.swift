@@ -12,6 +12,8 @@ public struct StateInspection: Sendable {
   public let metadata: [UInt8]
   /// What is wrong with the trailer; nil if it is good or there is none.
   public let failure: DiskError?
+  /// What it is, by its first bytes.
+  public let head: StateHead
   /// By the look of the bytes: for people only.
   public let sections: [StateSection]
 
@@ -40,7 +42,7 @@ extension DiskCommands {
     var digest: Bytes16?
     var metadata: [UInt8] = []
     var failure: DiskError?
-    let (finding, sections) = try DecoderProcess.look(
+    let (finding, head, sections) = try DecoderProcess.look(
       at: copy.file, path, bytes: copy.bytes, options: options, listsSections: true)
     switch finding {
     case .good(let facts):
@@ -53,6 +55,6 @@ extension DiskCommands {
     }
     return StateInspection(
       path: path, stateBytes: stateBytes, digest: digest, metadata: metadata, failure: failure,
-      sections: sections)
+      head: head, sections: sections)
   }
 }

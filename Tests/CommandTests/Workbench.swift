@@ -80,6 +80,11 @@ enum States {
   /// Written by QEMU: 230541 bytes, compressible.
   static let real = Repository.fixtures.appendingPathComponent("states/x07-pc-linux-8vcpu-2nic.dev")
 
+  /// Begins as a device state does: the header, and that of a section.
+  static let start =
+    Data("QEVM".utf8) + [0, 0, 0, 3, 4, 0, 0, 0, 0, 5] + Data("timer".utf8)
+    + [0, 0, 0, 0, 0, 0, 0, 2]
+
   /// Bytes that no codec makes smaller; the same for the same count.
   static func random(_ count: Int) -> Data {
     var data = Data(capacity: count + block.count)

@@ -256,7 +256,8 @@ import Transfer
       #expect(verdict.facts.rawBytes <= limits.maxStateBytes)
       #expect(verdict.facts.diskBytes <= limits.maxDiskBytes)
       #expect(verdict.facts.inputBytes == request.shape.totalBytes)
-    case .state(let finding, let outputBytes):
+    case .state(let finding, let head, let outputBytes):
+      #expect(head.offset <= request.shape.totalBytes ?? 0)
       #expect(outputBytes <= request.maxOutputBytes)
       if case .good(let facts) = finding {
         #expect(facts.stateBytes <= request.shape.totalBytes ?? 0)

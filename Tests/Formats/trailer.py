@@ -25,7 +25,7 @@ class TrailerFile:
     """A state of QEMU's, metadata and a footer."""
 
     def __init__(self) -> None:
-        self.state = b"QEVM" + bytes(124)
+        self.state = b"QEVM\0\0\0\3\4\0\0\0\0\5timer" + bytes(109)
         builder = DiskBuilder(Header(transfer_id=savedisk.transfer_id("trailer")))
         builder.stream("metadata", b"qemu 7.2.22\nmachine pc\n")
         builder.commit()
