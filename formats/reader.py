@@ -39,6 +39,8 @@ CHUNK_SIZES = (65536, 131072, 262144, 524288, 1048576)
 ZERO_CHUNK = bytes(max(CHUNK_SIZES))  # what codec zeros decodes to, made once
 NAME_FIRST = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789")
 NAME_REST = NAME_FIRST | frozenset(b"-._")
+KNOWN_STREAMS = ("qemu", "metadata")  # beside the one that was asked for
+MUST_UNDERSTAND = 1  # of stream begin's flags
 DEFAULT_MAX_STATE = 64 << 20
 Buffer = Union[bytes, memoryview]
 
@@ -205,8 +207,11 @@ def domid_fits(domid: int) -> bool:
 
 
 def parse_header(source: Source) -> Header:
-    """Checks H1 to H14."""
-    check(source.length >= BLOCK, "H1", "header end", source.length, "too short", NOT_A_DISK)
+    """Checks H1 to H15, in the document's order."""
+    if source.length < BLOCK:
+        begins = bytes(source.take(min(source.length, 16))) == MAGIC
+        check(begins, "H1", "header end", source.length, "too short", NOT_A_DISK)
+        check(False, "H15", "header end", source.length, "header is cut", INCOMPLETE)
     block = bytes(source.take(BLOCK))
     (magic, version, features, direction, chunk_bytes, transfer_id, capacity, max_raw, allowed,
      max_streams, recipient, target) = struct.unpack_from("<16s4I16s2Q4I", block)
@@ -224,7 +229,7 @@ def parse_header(source: Source) -> Header:
     check(1 <= max_streams <= 16, "H11", "header maxStreams", 68, f"is {max_streams}")
     check(domid_fits(recipient), "H12", "header recipientDomid", 72, f"is {recipient:#x}")
     check(domid_fits(target), "H13", "header targetDomid", 76, f"is {target:#x}")
-    check_zero(block[96:4080], 96, "H14", "header reserved")
+    check_zero(block[100:4080], 100, "H14", "header reserved")  # compatibleFeatures are before it
     return Header(chunk_bytes, transfer_id, capacity, max_raw, allowed, max_streams, block[4080:])
 
 
@@ -234,6 +239,7 @@ class LogReader:
     def __init__(self, source: Source, header: Header, *, archive: bool, max_state: int,
                  codecs: Iterable[int], decode: bool, keep: Optional[str]) -> None:
         self.source, self.header, self.archive = source, header, archive
+        self.known = {*KNOWN_STREAMS, keep}
         self.max_state, self.decode, self.keep = max_state, decode, keep
         self.codecs = {NONE, ZEROS, *codecs}
         first, last = struct.unpack("<QQ", header.transfer_id)
@@ -312,13 +318,14 @@ class LogReader:
             check(stored == BODY_BYTES[kind], "K5", "record storedBytes", p + 24, f"is {stored}")
 
     def stream_begin(self, p: int, body: bytes) -> None:
-        """Checks B1 to B7."""
-        transfer_id, count = struct.unpack_from("<16sI", body)
+        """Checks B1 to B9, in the document's order."""
+        transfer_id, count, flags = struct.unpack_from("<16sII", body)
         where = "stream begin name"
         check(transfer_id == self.header.transfer_id, "B1", "stream begin transferID", p + 64,
               "differs from the header's")
         check(1 <= count <= 32, "B2", "stream begin nameBytes", p + 80, f"is {count}")
-        check_zero(body[20:32], p + 84, "B3", "stream begin reserved")
+        check(flags in (0, MUST_UNDERSTAND), "B8", "stream begin flags", p + 84, f"is {flags:#x}")
+        check_zero(body[24:32], p + 88, "B3", "stream begin reserved")
         for at, byte in enumerate(body[32:32 + count]):
             check(byte in (NAME_REST if at else NAME_FIRST), "B4", where, p + 96 + at,
                   f"byte {byte:#04x} may not stand there")
@@ -327,6 +334,8 @@ class LogReader:
         check(name not in [s.name for s in self.streams], "B6", where, p + 96, f"{name} is taken")
         check(len(self.streams) < self.header.max_streams, "B7", "record stream", p + 12,
               "more streams than maxStreams")
+        check(not flags or name in self.known, "B9", "stream begin flags", p + 84,
+              f"{name} must be understood", UNSUPPORTED)
         self.streams.append(Stream(name))
         self.open, self.short = True, False
         self.digest, self.sha256 = xxhash.xxh3_128(), hashlib.sha256()
@@ -408,7 +417,7 @@ def judge(source: Union[Buffer, BinaryIO], *, length: int, is_archive_candidate:
     """Judge bytes, or a file object that stands at its byte 0, of `length` bytes (I).
 
     `is_archive_candidate`: a regular file. `is_pipe`: read from a pipe, which is always an
-    archive. `keep`: name of a stream whose bytes a good verdict shall hold in `kept`.
+    archive. `keep`: name of the stream that is asked for: a good verdict holds its bytes in `kept`.
     Raises OSError if a file object fails or gives fewer than `length` bytes.
     """
     origin = Source(source, length)

@@ -10,7 +10,7 @@
 #   - the rules that need a memory of earlier records, apart from the sequence number: which record
 #     may follow which (K1), the index of the open stream (K2, beyond "less than maxStreams"), names
 #     used twice (B6), and all sums (D5, S1, S2, C6, C7, C8);
-#   - what the reader does not accept or limits by itself (R6, D2, D6);
+#   - what the reader does not accept or limits by itself (R6, D2, D6), and which names it knows (B9);
 #   - the order of the checks, hence the verdict: a field that is not valid here may mean corrupt, not
 #     a save disk or unsupported, and the end of data means incomplete, also where 64 zero bytes
 #     stand in place of a record (R3: here, a record type that is not valid). D4 is found at `codec`
@@ -155,8 +155,12 @@ types:
         size: 16
         doc: |
           `targetUUID`: UUID of the HVM guest in the order in which it is printed; zero, not stated.
+      - id: compatible_features
+        type: u4
+        doc: |
+          `compatibleFeatures`: one bit for each feature that a reader need not know. Any value.
       - id: reserved
-        size: 3984
+        size: 3980
         valid:
           expr: _.max == 0
         doc: |
@@ -184,7 +188,8 @@ types:
         valid:
           expr: _ >= 0x80000000 or (_ >= 1 and _ <= 5)
         doc: |
-          `type`: see `kind`. Bit 31 set: optional, to be skipped by whoever does not know it.
+          `type`: see `kind`. Bit 31 set: optional, to be skipped by whoever does not know it. Bit 30:
+          private. Bit 29, of an optional one: may be copied by whoever does not know it.
       - id: stream
         type: u4
         valid:
@@ -301,8 +306,14 @@ types:
           max: 32
         doc: |
           `nameBytes`: length of the name.
+      - id: flags
+        type: u4
+        valid:
+          max: 1
+        doc: |
+          `flags`: bit 0, whoever does not know the name must refuse the disk (B9, not checked here).
       - id: reserved
-        size: 12
+        size: 8
         valid:
           expr: _.max == 0
         doc: |
@@ -311,7 +322,7 @@ types:
         size: 32
         type: stream_name
         doc: |
-          `name`: `nameBytes` bytes, then zero. In use: qemu, metadata, pci, tpm.
+          `name`: `nameBytes` bytes, then zero. In use: qemu, metadata. Private: what begins with x-.
 
   stream_name:
     doc: The name of a stream, filled up with zeros.

@@ -146,7 +146,9 @@ private struct MetadataSink: LogSink {
 
   var metadata: [UInt8] { kept.bytes }
 
-  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) { kept.streamBegan(name) }
+  mutating func streamBegan(_ record: PlacedRecord, name: StreamName, flags: StreamFlags) {
+    kept.streamBegan(name)
+  }
 
   mutating func chunk(_ record: PlacedRecord, raw: RawSpan) { kept.chunk(raw) }
 }

@@ -19,6 +19,10 @@ extension DiskError {
       text.append(found)
       text.append(" bytes")
     case (.notASaveDisk, _, _): text.append("not what a save disk begins with")
+    case (.incomplete, .header, .end):
+      text.append("cut inside the header, after ")
+      text.append(found)
+      text.append(" bytes")
     case (.incomplete, .disk, .end): text.append("the log ends without a commit")
     case (.incomplete, .abort, _):
       text.append("the writer gave up, code ")
@@ -33,6 +37,8 @@ extension DiskError {
       text.append("features ")
       text.append(hex: found, minDigits: 8)
       text.append(" are not known here")
+    case (.unsupported, .streamBegin, _):
+      text.append("a stream that must be understood is not known here")
     case (.unsupported, .record, .type):
       text.append("mandatory record of unknown type ")
       text.append(hex: found, minDigits: 8)
@@ -71,6 +77,10 @@ extension DiskError {
       text.append("type ")
       text.append(found)
       text.append(" may not stand here")
+    case .flags:
+      text.append("flags ")
+      text.append(hex: found, minDigits: 8)
+      text.append(" are not known here")
     case .direction, .chunkBytes, .capacityBytes, .allowedCodecs, .maxStreams, .recipientDomid,
       .targetDomid, .nameBytes:
       text.append(found)

@@ -19,6 +19,7 @@ extension DiskHeader {
     block.put(recipientDomid, at: Layout.Header.recipientDomid)
     block.put(targetDomid, at: Layout.Header.targetDomid)
     block.put(targetUUID, at: Layout.Header.targetUUID)
+    block.put(compatibleFeatures, at: Layout.Header.compatibleFeatures)
     let hash = Hash.digest(block.bytes.extracting(0..<Layout.Header.hash))
     block.put(hash, at: Layout.Header.hash)
     return hash

@@ -5,7 +5,7 @@ extension DiskHeader {
     public let hash: Bytes16
   }
 
-  /// Checks H1 to H14 in their order: first the hash, then what it covers.
+  /// Checks H1 to H15 in the document's order: first the hash, then what it covers.
   ///
   /// - Parameter block: the first 4096 bytes of the input, or all of a shorter one.
   public static func parse(_ block: RawSpan) throws(DiskError) -> Parsed {
@@ -15,10 +15,10 @@ extension DiskHeader {
     ) -> DiskError {
       DiskError(verdict, .header, field, at: UInt64(offset), found: found, expected: expected)
     }
-    guard block.byteCount >= Layout.blockBytes else {  // H1
+    guard block.byteCount >= Layout.blockBytes else {  // H1, H15
       throw failure(
-        .notASaveDisk, .end, block.byteCount, found: UInt64(block.byteCount),
-        expected: UInt64(Layout.blockBytes))
+        beginsWithMagic(block) ? .incomplete : .notASaveDisk, .end, block.byteCount,
+        found: UInt64(block.byteCount), expected: UInt64(Layout.blockBytes))
     }
     var cursor = ByteCursor(block)
     guard cursor.bytes16() == Layout.magic else {  // H2
@@ -30,6 +30,12 @@ extension DiskHeader {
       throw failure(.corrupt, .hash, Layout.Header.hash)
     }
     return Parsed(header: try parseFields(&cursor, failure: failure), hash: hash)
+  }
+
+  private static func beginsWithMagic(_ block: RawSpan) -> Bool {
+    guard block.byteCount >= Layout.Header.version else { return false }
+    var cursor = ByteCursor(block)
+    return cursor.bytes16() == Layout.magic
   }
 
   private typealias Failure = (VerdictClass, DiskField, Int, UInt64, UInt64) -> DiskError
@@ -94,6 +100,7 @@ extension DiskHeader {
         UInt64(FormatLimits.maxDomid))
     }
     header.targetUUID = cursor.bytes16()
+    header.compatibleFeatures = cursor.littleEndianUInt32()
     if let position = cursor.firstNonZero(count: Layout.Header.hash - Layout.Header.reserved) {
       throw failure(.corrupt, .reserved, position, 0, 0)
     }

@@ -23,6 +23,8 @@ public struct DiskHeader: Equatable, Sendable, BitwiseCopyable {
   public var recipientDomid = DiskHeader.domidNotStated
   public var targetDomid = DiskHeader.domidNotStated
   public var targetUUID = Bytes16.zero
+  /// Features that a reader need not know; this version gives none of the bits a meaning.
+  public var compatibleFeatures: UInt32 = 0
 
   public init() {}
 

@@ -28,7 +28,8 @@ public enum Layout {
     public static let recipientDomid = 72
     public static let targetDomid = 76
     public static let targetUUID = 80
-    public static let reserved = 96
+    public static let compatibleFeatures = 96
+    public static let reserved = 100
     public static let hash = 4080
   }
 
@@ -50,7 +51,8 @@ public enum Layout {
     public static let bodyBytes = 64
     public static let transferID = 0
     public static let nameBytes = 16
-    public static let reserved = 20
+    public static let flags = 20
+    public static let reserved = 24
     public static let name = 32
   }
 

@@ -60,7 +60,7 @@ extension LogChecker {
     }
   }
 
-  /// B1 to B7.
+  /// B1 to B9, in the document's order.
   private mutating func checkStreamBegin(_ body: RawSpan) throws(DiskError) -> LogEvent {
     typealias Offset = Layout.StreamBegin
     let start = Layout.Record.body
@@ -73,6 +73,10 @@ extension LogChecker {
       throw corrupt(
         .streamBegin, .nameBytes, start + Offset.nameBytes, found: UInt64(nameBytes),
         expected: UInt64(FormatLimits.maxNameBytes))
+    }
+    let flags = StreamFlags(bits: cursor.littleEndianUInt32())
+    guard flags.isValid else {
+      throw corrupt(.streamBegin, .flags, start + Offset.flags, found: UInt64(flags.bits))
     }
     if let offset = cursor.firstNonZero(count: Offset.name - Offset.reserved) {
       throw corrupt(.streamBegin, .reserved, start + offset)
@@ -96,12 +100,17 @@ extension LogChecker {
         .record, .stream, Layout.Record.stream, found: UInt64(streamCount) + 1,
         expected: UInt64(header.maxStreams))
     }
+    guard flags != .mustUnderstand || knownStreams.contain(name) else {
+      throw DiskError(
+        .unsupported, .streamBegin, .flags, at: position + UInt64(start + Offset.flags),
+        found: UInt64(flags.bits))
+    }
     let index = streamCount
     names[index] = name
     streamCount += 1
     open = OpenStream()
     rawDigest.reset()
-    return .streamBegin(index: index, name: name)
+    return .streamBegin(index: index, name: name, flags: flags)
   }
 
   /// D1 to D6.

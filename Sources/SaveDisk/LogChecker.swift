@@ -10,6 +10,7 @@ public struct LogChecker: ~Copyable {
   let headerHash: Bytes16
   let limits: ReaderLimits
   let acceptedCodecs: CodecSet
+  let knownStreams: KnownStreams
   /// False: chunks are not decoded, stream digests (S4) not compared.
   let isDecoding: Bool
 
@@ -39,14 +40,17 @@ public struct LogChecker: ~Copyable {
 
   /// - Parameters:
   ///   - acceptedCodecs: what the reader accepts; `none` and `zeros` always are.
+  ///   - knownStreams: what it knows of those that must be understood.
   ///   - isDecoding: chunks will be decoded and reported with `decoded`.
   public init(
-    header: DiskHeader.Parsed, limits: ReaderLimits, acceptedCodecs: CodecSet, isDecoding: Bool
+    header: DiskHeader.Parsed, limits: ReaderLimits, acceptedCodecs: CodecSet,
+    knownStreams: KnownStreams = .ours, isDecoding: Bool
   ) {
     self.header = header.header
     self.headerHash = header.hash
     self.limits = limits
     self.acceptedCodecs = acceptedCodecs.union(.always)
+    self.knownStreams = knownStreams
     self.isDecoding = isDecoding
   }
 

@@ -33,7 +33,7 @@ public struct LogEncoder: ~Copyable {
     // Its own limits are the disk's; the reader's do not bind the writer.
     self.checker = LogChecker(
       header: header, limits: ReaderLimits(maxStateBytes: .max),
-      acceptedCodecs: CodecSet(bits: .max), isDecoding: false)
+      acceptedCodecs: CodecSet(bits: .max), knownStreams: .all, isDecoding: false)
   }
 
   /// Bytes that a buffer must have for any record of this disk.
@@ -42,13 +42,14 @@ public struct LogEncoder: ~Copyable {
   /// - Parameter out: room for the record, at least 128 bytes.
   /// - Returns: the record's length in bytes, padding included.
   public mutating func beginStream(
-    _ name: StreamName, into out: inout MutableRawSpan
+    _ name: StreamName, flags: StreamFlags = .none, into out: inout MutableRawSpan
   ) throws(EncodingError) -> Int {
     try require(openStream == nil && streamCount < header.maxStreams)
     out.zero(from: Layout.Record.body, count: Layout.StreamBegin.bodyBytes)
     let body = Layout.Record.body
     out.put(header.transferID, at: body + Layout.StreamBegin.transferID)
     out.put(UInt32(name.count), at: body + Layout.StreamBegin.nameBytes)
+    out.put(flags.bits, at: body + Layout.StreamBegin.flags)
     for index in 0..<name.count {
       out.storeBytes(
         of: name[index], toByteOffset: body + Layout.StreamBegin.name + index, as: UInt8.self)

@@ -2,7 +2,7 @@
 public enum LogEvent: Sendable {
   /// A record of a type that this version does not know and may skip.
   case optional(RecordHeader)
-  case streamBegin(index: Int, name: StreamName)
+  case streamBegin(index: Int, name: StreamName, flags: StreamFlags)
   /// The body is to be decoded by `RecordHeader.codec` to `RecordHeader.rawBytes` bytes.
   case chunk(RecordHeader)
   case streamEnd(StreamSummary)

@@ -12,6 +12,9 @@ public struct RecordType: Equatable, Sendable, BitwiseCopyable {
 
   public var isOptional: Bool { number >> 31 == 1 }
 
+  /// Of an optional type: also who makes the log anew without knowing it keeps the record.
+  public var isSafeToCopy: Bool { isOptional && number >> 29 & 1 == 1 }
+
   /// True if this version gives the type a meaning.
   public var isKnown: Bool { number >= 1 && number <= 5 }
 

@@ -1,3 +1,34 @@
+/// What a writer says of a stream beside its name (formats/save-disk.md, section 5.3).
+public struct StreamFlags: Equatable, Sendable, BitwiseCopyable {
+  public let bits: UInt32
+
+  public init(bits: UInt32) { self.bits = bits }
+
+  /// Whoever knows no such stream can do nothing with the disk.
+  public static let mustUnderstand = StreamFlags(bits: 1)
+  public static let none = StreamFlags(bits: 0)
+
+  var isValid: Bool { bits & ~StreamFlags.mustUnderstand.bits == 0 }
+}
+
+/// Which streams a reader knows, so that it may take a disk that has one that must be understood.
+public enum KnownStreams: Sendable, BitwiseCopyable {
+  /// `qemu` and `metadata`.
+  case ours
+  /// These, and the one that was asked for.
+  case asked(StreamName)
+  /// The writer's, which checks what it was told to write.
+  case all
+
+  func contain(_ name: StreamName) -> Bool {
+    switch self {
+    case .ours: name == .qemu || name == .metadata
+    case .asked(let asked): name == asked || name == .qemu || name == .metadata
+    case .all: true
+    }
+  }
+}
+
 /// A stream's name: 1 to 32 bytes of `a-z`, `0-9`, `-`, `.`, `_`, not beginning with a mark.
 /// Safe to print anywhere as it is.
 public struct StreamName: Sendable, BitwiseCopyable {

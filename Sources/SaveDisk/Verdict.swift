@@ -6,7 +6,7 @@ public enum VerdictClass: UInt8, Sendable, BitwiseCopyable {
   case corrupt = 2
   /// What is there fits, but ends before the commit or in an abort.
   case incomplete = 3
-  /// The first block is not a save disk's.
+  /// It does not begin as a save disk does.
   case notASaveDisk = 4
   /// Newer than this reader, or using what it does not accept.
   case unsupported = 6
@@ -52,6 +52,7 @@ public enum DiskField: UInt8, Sendable, BitwiseCopyable {
   case body, chunkCount, digest, code, headerHash, logBytes, logDigest, recordCount
   case streamCount, trailing
   case stateBytes, metadataBytes, stateDigest, metadata
+  case flags
 
   public var name: StaticString {
     switch self {
@@ -92,6 +93,7 @@ public enum DiskField: UInt8, Sendable, BitwiseCopyable {
     case .metadataBytes: "metadataBytes"
     case .stateDigest: "stateDigest"
     case .metadata: "metadata"
+    case .flags: "flags"
     }
   }
 }

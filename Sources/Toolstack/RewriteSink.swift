@@ -4,7 +4,8 @@ import SystemIO
 import Transfer
 
 /// Writes a disk again from what a walk finds on it: the same header, the same streams through the
-/// ordinary writer, optional records copied to where they were.
+/// ordinary writer, optional records copied to where they were. What comes out is compared with what
+/// was there, so none of them is left out (formats/save-disk.md, section 5.1, "safe to copy").
 struct RewriteSink: LogSink, ~Copyable {
   private var writer: DiskWriter<FileStore>
 
@@ -13,8 +14,14 @@ struct RewriteSink: LogSink, ~Copyable {
       header: header, store: FileStore(output), setting: setting, writesHeader: true)
   }
 
-  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) throws(SystemError) {
-    do throws(WriteError) { try writer.beginStream(name) } catch { throw stop(error) }
+  mutating func streamBegan(
+    _ record: PlacedRecord, name: StreamName, flags: StreamFlags
+  ) throws(SystemError) {
+    do throws(WriteError) {
+      try writer.beginStream(name, flags: flags)
+    } catch {
+      throw stop(error)
+    }
   }
 
   mutating func chunk(_ record: PlacedRecord, raw: RawSpan) throws(SystemError) {

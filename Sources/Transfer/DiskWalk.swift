@@ -15,6 +15,7 @@ public enum WalkError: Error, Equatable, Sendable, BitwiseCopyable {
 /// record.
 public struct DiskWalk: ~Copyable {
   private let options: ReadOptions
+  private let knownStreams: KnownStreams
   private let decoder: ChunkDecoder
   private let advanced: ((Int) -> Void)?
   private var input: DiskInput
@@ -25,10 +26,11 @@ public struct DiskWalk: ~Copyable {
   /// - Parameter shape: what the disk lies in, if that is known already.
   public init(
     _ input: borrowing FileDescriptor, shape: InputShape? = nil, options: ReadOptions,
-    resources: DoorResources = DoorResources()
+    resources: DoorResources = DoorResources(), knowing knownStreams: KnownStreams = .ours
   ) throws(WalkError) {
     do throws(SystemError) {
-      self.init(try DiskInput(input, shape), options: options, resources: resources)
+      self.init(
+        try DiskInput(input, shape), options: options, resources: resources, knowing: knownStreams)
     } catch {
       throw .input(error)
     }
@@ -37,9 +39,10 @@ public struct DiskWalk: ~Copyable {
   /// - Parameter input: nothing of it has been consumed.
   init(
     _ input: consuming DiskInput, options: ReadOptions,
-    resources: DoorResources = DoorResources()
+    resources: DoorResources = DoorResources(), knowing knownStreams: KnownStreams = .ours
   ) {
     self.options = options
+    self.knownStreams = knownStreams
     decoder = ChunkDecoder(added: resources.added)
     advanced = resources.advanced
     facts.inputBytes = input.totalBytes
@@ -51,7 +54,7 @@ public struct DiskWalk: ~Copyable {
     let header = try readHeader()
     var checker = LogChecker(
       header: header, limits: options.limits, acceptedCodecs: acceptedCodecs,
-      isDecoding: options.isDecoding)
+      knownStreams: knownStreams, isDecoding: options.isDecoding)
     while try !step(&checker, &sink) {}
     try finish(&checker)
   }
@@ -171,9 +174,9 @@ public struct DiskWalk: ~Copyable {
       facts.optionalRecords += 1
       let body = Layout.Record.body..<(Layout.Record.body + Int(record.storedBytes))
       try sink.optional(placed, body: input.bytes(body.upperBound).extracting(body))
-    case .streamBegin(_, let name):
+    case .streamBegin(_, let name, let flags):
       facts.startedStreams += 1
-      try sink.streamBegan(placed, name: name)
+      try sink.streamBegan(placed, name: name, flags: flags)
     case .streamEnd(let summary):
       facts.add(summary)
       try sink.streamEnded(placed, summary: summary)

@@ -68,9 +68,12 @@ public struct DiskWriter<Store: DiskStore & ~Copyable>: ~Copyable {
     }
   }
 
-  public mutating func beginStream(_ name: StreamName) throws(WriteError) {
+  public mutating func beginStream(
+    _ name: StreamName, flags: StreamFlags = .none
+  ) throws(WriteError) {
     try append(recordBytes: Layout.recordBytes(storedBytes: Layout.StreamBegin.bodyBytes)) {
-      encoder, out throws(EncodingError) in try encoder.beginStream(name, into: &out)
+      encoder, out throws(EncodingError) in
+      try encoder.beginStream(name, flags: flags, into: &out)
     }
   }
 

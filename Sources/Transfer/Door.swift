@@ -106,7 +106,7 @@ public enum Door {
       return verdict(end, OutputPosition())
     case .extract(let name):
       var sink = ExtractSink(name: name, output: output)
-      var end = walk(input, options, resources, &sink)
+      var end = walk(input, options, resources, knowing: .asked(name), &sink)
       end.require(name)
       return verdict(end, sink.position)
     case .list:
@@ -146,10 +146,10 @@ public enum Door {
 
   private static func walk<Sink: LogSink & ~Copyable>(
     _ input: consuming DiskInput, _ options: ReadOptions, _ resources: DoorResources,
-    _ sink: inout Sink
+    knowing knownStreams: KnownStreams = .ours, _ sink: inout Sink
   ) -> End {
     var end = End()
-    var walk = DiskWalk(input, options: options, resources: resources)
+    var walk = DiskWalk(input, options: options, resources: resources, knowing: knownStreams)
     do throws(WalkError) {
       try walk.run(&sink)
     } catch {

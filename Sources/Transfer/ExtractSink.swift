@@ -14,7 +14,7 @@ struct ExtractSink: LogSink {
 
   var position: OutputPosition { writer.position }
 
-  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) {
+  mutating func streamBegan(_ record: PlacedRecord, name: StreamName, flags: StreamFlags) {
     isOpen = name == self.name
   }
 
@@ -33,8 +33,8 @@ struct CarrySink: LogSink {
   var position: OutputPosition { state.position }
   var metadataBytes: [UInt8] { metadata.bytes }
 
-  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) {
-    state.streamBegan(record, name: name)
+  mutating func streamBegan(_ record: PlacedRecord, name: StreamName, flags: StreamFlags) {
+    state.streamBegan(record, name: name, flags: flags)
     metadata.streamBegan(name)
   }
 

@@ -5,7 +5,9 @@ import SystemIO
 ///
 /// **Nothing of it may be handed on before the walk has ended well.**
 public protocol LogSink: ~Copyable {
-  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) throws(SystemError)
+  mutating func streamBegan(
+    _ record: PlacedRecord, name: StreamName, flags: StreamFlags
+  ) throws(SystemError)
   /// - Parameter raw: the decoded bytes; empty if the walk does not decode.
   mutating func chunk(_ record: PlacedRecord, raw: RawSpan) throws(SystemError)
   mutating func optional(_ record: PlacedRecord, body: RawSpan) throws(SystemError)
@@ -26,7 +28,7 @@ public struct PlacedRecord: Sendable, BitwiseCopyable {
 }
 
 extension LogSink where Self: ~Copyable {
-  public mutating func streamBegan(_ record: PlacedRecord, name: StreamName) {}
+  public mutating func streamBegan(_ record: PlacedRecord, name: StreamName, flags: StreamFlags) {}
   public mutating func chunk(_ record: PlacedRecord, raw: RawSpan) {}
   public mutating func optional(_ record: PlacedRecord, body: RawSpan) {}
   public mutating func streamEnded(_ record: PlacedRecord, summary: StreamSummary) {}

@@ -73,7 +73,9 @@ struct ListSink: LogSink {
     try writer.write(entry.bytes(0..<RecordEntry.byteCount))
   }
 
-  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) throws(SystemError) {
+  mutating func streamBegan(
+    _ record: PlacedRecord, name: StreamName, flags: StreamFlags
+  ) throws(SystemError) {
     try list(record)
   }
 

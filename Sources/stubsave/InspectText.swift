@@ -43,6 +43,9 @@ enum InspectText {
     if let domid = header.recipientDomid { lines.append("  stubdomain      \(domid)") }
     if let domid = header.targetDomid { lines.append("  HVM guest       \(domid)") }
     if let uuid = header.targetUUID { lines.append("  guest's UUID    \(uuid)") }
+    if let features = header.compatibleFeatures {
+      lines.append("  features        0x\(String(features, radix: 16)), not known and not needed")
+    }
     return lines
   }
 

@@ -18,6 +18,8 @@ struct HeaderReport: Encodable {
   let recipientDomid: UInt32?
   let targetDomid: UInt32?
   let targetUUID: String?
+  /// Absent if none is set.
+  let compatibleFeatures: UInt32?
 
   init(_ header: DiskHeader) {
     direction = header.direction.text
@@ -31,6 +33,7 @@ struct HeaderReport: Encodable {
     recipientDomid = header.recipientDomid == notStated ? nil : header.recipientDomid
     targetDomid = header.targetDomid == notStated ? nil : header.targetDomid
     targetUUID = header.targetUUID.isZero ? nil : header.targetUUID.uuidText
+    compatibleFeatures = header.compatibleFeatures == 0 ? nil : header.compatibleFeatures
   }
 }
 

@@ -21,7 +21,18 @@ struct ReadTests {
     ("incomplete/allocated-untouched.savedisk", 3), ("not-a-save-disk/text.savedisk", 4),
     ("not-a-save-disk/empty-file.savedisk", 4), ("unsupported/codec-31.savedisk", 6),
     ("unsupported/header-version-2.savedisk", 6), ("over-limit/zeros-bomb.savedisk", 7),
+    ("unsupported/must-understand-tpm.savedisk", 6),
+    ("incomplete/cut-2048-in-reserved.savedisk", 3),
   ]
+
+  @Test func aStreamThatMustBeUnderstoodIsForWhoAsksForIt() async throws {
+    let path = Repository.fixture("unsupported/must-understand-tpm.savedisk")
+    for stream in ["qemu", "metadata", "pci"] {
+      try await bench.stubsave("read", path, "--stream", stream, exits: 6)
+    }
+    let asked = try await bench.stubsave("read", path, "--stream", "tpm")
+    expectSame(asked.output, Data("more".utf8))
+  }
 
   @Test(arguments: refused) func ofADamagedDiskNothing(fixture: String, code: Int32) async throws {
     let path = Repository.fixture(fixture)

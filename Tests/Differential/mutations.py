@@ -146,7 +146,8 @@ def header_values(rng: random.Random, disk: bytes, _: bytes) -> bytes:
     raw, streams = int(sums.get("rawBytes", 0)), int(sums.get("streamCount", 1))
     domids = (0, 1, 0x7FEF, 0x7FF0, 0xFFFFFFFE, 0xFFFFFFFF)
     values: dict[str, tuple[savedisk.Value, ...]] = {
-        "version": (1, 2), "requiredFeatures": (0, 1), "direction": (0, 1, 2, 3),
+        "version": (1, 2), "requiredFeatures": (0, 1),
+        "compatibleFeatures": (0, 1, 0xFFFFFFFF, rng.getrandbits(32)), "direction": (0, 1, 2, 3),
         "chunkBytes": reader.CHUNK_SIZES, "transferID": (rng.randbytes(16),),
         "capacityBytes": (0, len(disk), end, end + 4096, end - 4096, 1 << 62, (1 << 62) + 4096),
         "maxRawBytes": (0, 1, raw - 1, raw, raw + 1, 2 * raw),
@@ -224,7 +225,7 @@ def optional_records(rng: random.Random, disk: bytes, _: bytes) -> bytes:
     while count:
         count -= 1
         body = rng.randbytes(rng.choice((0, 1, 8, 63, 64, 65, 128, 3000)))
-        kind = rng.choice((1, 2, 3, 4, 5, 0, rng.getrandbits(31))) | rng.choice((1, 1, 1, 0)) << 31
+        kind = rng.choice((1, 2, 3, 4, 5, 0, 0x40000001, 0x60000001, 0xFF00, rng.getrandbits(31))) | rng.choice((1, 1, 1, 0)) << 31
         odd = new_record(kind, body, *(rng.choice((0, rng.getrandbits(32))) for _ in range(3)))
         records.insert(rng.randrange(len(records) + 1), odd)
     return rearranged(rng, disk, records)

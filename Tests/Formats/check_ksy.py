@@ -694,6 +694,8 @@ def claims() -> dict[tuple[str, str], list[Claim]]:
         ("stream begin", "name"): [Claim("expr: B4, B5 (not B6, a name used twice)", {
             ("stream_name", "first"): 0, ("stream_name_byte", "value"): 0, ("stream_name", "padding"): 0},
             only_if=is_bad_name)],
+        ("stream begin", "flags"): [Claim("max (not B9, what the reader knows)",
+                                          {("stream_begin", "flags"): 0}, only_if=is_corrupt)],
         ("abort", "code"): [Claim("parses, to the abort", {}, "abort")],
         ("commit", "padding"): [Claim("expr: zero", {("save_disk", "padding"): 0})],
         ("disk", "trailing"): [Claim("size-eos, expr: nothing", {("save_disk", "trailing"): 0})],

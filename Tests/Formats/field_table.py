@@ -39,6 +39,7 @@ VALID: dict[tuple[str, str], int | bytes] = {
     ("header", "allowedCodecs"): 15, ("header", "maxStreams"): 2,
     ("header", "recipientDomid"): 5, ("header", "targetDomid"): 4,
     ("header", "targetUUID"): savedisk.transfer_id("a guest"),
+    ("header", "compatibleFeatures"): 4, ("stream begin", "flags"): 1,
     ("record", "type"): 0x80000002, ("record", "stream"): 1, ("record", "sequence"): 4,
     ("record", "storedBytes"): 64, ("record", "rawBytes"): 65536, ("record", "codec"): 3,
     ("stream begin", "transferID"): savedisk.transfer_id("another"),
@@ -65,6 +66,9 @@ HARMLESS = {
     "header recipientDomid": "says for whom it was made; dom0 compares the header with its own",
     "header targetDomid": "says for whom it was made; dom0 compares the header with its own",
     "header targetUUID": "says for whom it was made; dom0 compares the header with its own",
+    "header compatibleFeatures": "a feature that no reader has to know; "
+        "dom0 compares the header with its own",
+    "stream begin flags": "qemu must be understood, and is",
     "record (optional) type": "another optional type, skipped like this one",
     "record (optional) stream": "of an optional record: looked at by nobody",
     "record (optional) storedBytes":

@@ -12,7 +12,7 @@ import Testing
     return String(decoding: text.bytes, as: UTF8.self)
   }
 
-  @Test(arguments: [
+  static let texts: [(DiskError, String)] = [
     (
       DiskError(.notASaveDisk, .header, .end, at: 10, found: 10, expected: 4096),
       "not-a-save-disk: offset 10, header end: shorter than a header: 10 bytes"
@@ -20,6 +20,19 @@ import Testing
     (
       DiskError(.notASaveDisk, .header, .magic, at: 0),
       "not-a-save-disk: offset 0, header magic: not what a save disk begins with"
+    ),
+    (
+      DiskError(.incomplete, .header, .end, at: 17, found: 17, expected: 4096),
+      "incomplete: offset 17, header end: cut inside the header, after 17 bytes"
+    ),
+    (
+      DiskError(.unsupported, .streamBegin, .flags, at: 4180, found: 1),
+      "unsupported: offset 4180, stream begin flags: "
+        + "a stream that must be understood is not known here"
+    ),
+    (
+      DiskError(.corrupt, .streamBegin, .flags, at: 4180, found: 6),
+      "corrupt: offset 4180, stream begin flags: flags 0x00000006 are not known here"
     ),
     (
       DiskError(.incomplete, .disk, .end, at: 4096),
@@ -80,7 +93,9 @@ import Testing
       DiskError(.corrupt, .commit, .recordCount, at: 4300, found: 2, expected: 3),
       "corrupt: offset 4300, commit recordCount: found 2, expected 3"
     ),
-  ])
+  ]
+
+  @Test(arguments: texts)
   func `words`(error: DiskError, expected: String) {
     #expect(Self.text(error) == expected)
   }
@@ -100,7 +115,7 @@ import Testing
         }
       }
     }
-    #expect(seen == 5 * 9 * 37)
+    #expect(seen == 5 * 9 * 38)
     #expect("\(VerdictClass.good.word)" == "good")
   }
 }

@@ -26,6 +26,7 @@ import Testing
     header.recipientDomid = 7
     header.targetDomid = FormatLimits.maxDomid
     header.targetUUID = Bytes16(first: 1, last: 2)
+    header.compatibleFeatures = 0x8000_0001
     let parsed = try DiskHeader.parse(Self.encode(header).rawSpan)
     #expect(parsed.header == header)
     #expect(parsed.hash == DiskHeader.Parsed(new: header).hash)
@@ -37,6 +38,22 @@ import Testing
     for capacity in [UInt64(0), 8192, 12288, 1 << 62] { #expect(DiskHeader.isCapacity(capacity)) }
     for capacity in [UInt64(1), 4096, 8193, (1 << 62) + 4096, .max] {
       #expect(!DiskHeader.isCapacity(capacity))
+    }
+  }
+
+  @Test func `a header that is cut behind its magic is incomplete, before that no save disk`() {
+    let block = Self.encode(testHeader())
+    for count in [0, 1, 15, 16, 17, 4080, 4095] {
+      let verdict: VerdictClass = count < 16 ? .notASaveDisk : .incomplete
+      let error = DiskError(
+        verdict, .header, .end, at: UInt64(count), found: UInt64(count), expected: 4096)
+      #expect(throws: error) { _ = try DiskHeader.parse(Array(block[..<count]).rawSpan) }
+    }
+    var other = block
+    other[15] = 1
+    let error = DiskError(.notASaveDisk, .header, .end, at: 4095, found: 4095, expected: 4096)
+    #expect(throws: error) {
+      _ = try DiskHeader.parse(Array(other[..<4095]).rawSpan)
     }
   }
 

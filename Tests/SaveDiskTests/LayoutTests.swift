@@ -26,6 +26,7 @@ import Testing
         ("allowedCodecs", Layout.Header.allowedCodecs), ("maxStreams", Layout.Header.maxStreams),
         ("recipientDomid", Layout.Header.recipientDomid),
         ("targetDomid", Layout.Header.targetDomid), ("targetUUID", Layout.Header.targetUUID),
+        ("compatibleFeatures", Layout.Header.compatibleFeatures),
         ("reserved", Layout.Header.reserved), ("hash", Layout.Header.hash),
       ]),
     Structure(
@@ -40,8 +41,8 @@ import Testing
       heading: "### 5.3 Stream begin", size: Layout.StreamBegin.bodyBytes,
       fields: [
         ("transferID", Layout.StreamBegin.transferID),
-        ("nameBytes", Layout.StreamBegin.nameBytes), ("reserved", Layout.StreamBegin.reserved),
-        ("name", Layout.StreamBegin.name),
+        ("nameBytes", Layout.StreamBegin.nameBytes), ("flags", Layout.StreamBegin.flags),
+        ("reserved", Layout.StreamBegin.reserved), ("name", Layout.StreamBegin.name),
       ]),
     Structure(
       heading: "### 5.5 Stream end", size: Layout.StreamEnd.bodyBytes,

@@ -26,8 +26,12 @@ import Testing
       return try body(&encoder, &bytes)
     }
 
-    mutating func begin(_ name: StreamName = .qemu) throws(EncodingError) -> Int {
-      try call { encoder, out throws(EncodingError) in try encoder.beginStream(name, into: &out) }
+    mutating func begin(
+      _ name: StreamName = .qemu, flags: StreamFlags = .none
+    ) throws(EncodingError) -> Int {
+      try call { encoder, out throws(EncodingError) in
+        try encoder.beginStream(name, flags: flags, into: &out)
+      }
     }
 
     mutating func chunk(_ raw: [UInt8]) throws(EncodingError) -> Int {
@@ -136,6 +140,19 @@ import Testing
     _ = try full.chunk([UInt8](repeating: 7, count: 3584 + 64))
     #expect(full.failure { try $0.end() } == .noRoom)
     #expect(try full.abort() == 128)
+  }
+
+  @Test func `flags that have no meaning are not given out, and one that has is`() throws {
+    var bench = Bench()
+    _ = try bench.begin(StreamName("tpm"), flags: .mustUnderstand)
+    _ = try bench.end()
+    guard
+      case .selfCheck(let error)? = bench.failure({ try $0.begin(flags: StreamFlags(bits: 2)) })
+    else {
+      Issue.record("an unknown flag was given out")
+      return
+    }
+    #expect(error.structure == .streamBegin && error.field == .flags)
   }
 
   @Test func `what the reader would refuse is not given out`() throws {

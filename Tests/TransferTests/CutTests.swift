@@ -34,8 +34,8 @@ import Transfer
       case .disk(let error)?:
         seen[error.verdict, default: 0] += 1
         switch error.verdict {
-        case .notASaveDisk: #expect(length < 4096)
-        case .incomplete: #expect(length >= 4096 && length < end)
+        case .notASaveDisk: #expect(length < 16)
+        case .incomplete: #expect(length >= 16 && length < end)
         case .corrupt: #expect(length > end && error.field == .trailing)
         default: Issue.record("cut at \(length): \(error)")
         }

@@ -84,7 +84,7 @@ private struct CheckingSink: LogSink, ~Copyable {
   private var records: UInt64 = 0
   private var streamBytes: UInt64 = 0
 
-  mutating func streamBegan(_ record: PlacedRecord, name: StreamName) {
+  mutating func streamBegan(_ record: PlacedRecord, name: StreamName, flags: StreamFlags) {
     follow(record)
     streamBytes = 0
   }

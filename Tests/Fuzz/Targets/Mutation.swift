@@ -19,6 +19,7 @@ struct FormatField {
     FormatField(offset: Layout.Header.recipientDomid, size: 4),
     FormatField(offset: Layout.Header.targetDomid, size: 4),
     FormatField(offset: Layout.Header.targetUUID, size: 8),
+    FormatField(offset: Layout.Header.compatibleFeatures, size: 4),
     FormatField(offset: Layout.Header.reserved, size: 8),
   ]
 
@@ -33,6 +34,7 @@ struct FormatField {
     // Of whatever body follows.
     FormatField(offset: Layout.Record.body, size: 8),
     FormatField(offset: Layout.Record.body + Layout.StreamBegin.nameBytes, size: 4),
+    FormatField(offset: Layout.Record.body + Layout.StreamBegin.flags, size: 4),
     FormatField(offset: Layout.Record.body + Layout.StreamBegin.name, size: 8),
     FormatField(offset: Layout.Record.body + Layout.Commit.recordCount, size: 8),
     FormatField(offset: Layout.Record.body + Layout.Commit.storedBytes, size: 8),
@@ -95,7 +97,7 @@ enum Mutation {
   }
 
   private static func newRecord(_ generator: inout SeededGenerator) -> [UInt8] {
-    let types: [UInt32] = [1, 2, 3, 4, 5, 6, 0x8000_0001, 0x8000_0009]
+    let types: [UInt32] = [1, 2, 3, 4, 5, 6, 0x8000_0001, 0x8000_0009, 0x4000_0001, 0xE000_0001]
     let type = types[pick(types.count, &generator)]
     let lengths = [0, 1, 8, 63, 64, 65, 128, 200]
     let stored = lengths[pick(lengths.count, &generator)]
