@@ -142,8 +142,7 @@ def read_up_to(file: BinaryIO, count: int) -> bytes:
 def lz4_block(body: Buffer, raw_bytes: int) -> Optional[bytes]:
     """Decode one LZ4 block, None if it is none that gives exactly raw_bytes bytes.
 
-    liblz4's LZ4_decompress_safe decides; the document, section 6. That goes for a match with
-    offset 0, too, which the block format forbids and liblz4 takes, so nothing is checked here.
+    Of a match with offset 0, which liblz4 takes, either verdict is right: section 6.
     """
     try:
         # liblz4 refuses input left over and more output, but not less output: see the length.
@@ -165,14 +164,28 @@ def zlib_stream(body: Buffer, raw_bytes: int) -> Optional[bytes]:
     return raw if complete and len(raw) == raw_bytes else None
 
 
+def zstd_blocks_fit(body: Buffer, at: int, raw_bytes: int) -> bool:
+    """Whether the blocks from `at` on are as large as they may be, and end the body."""
+    most, checksum, last = min(raw_bytes, 131072), 4 * (body[4] >> 2 & 1), False
+    while not last:
+        head = int.from_bytes(bytes(body[at:at + 3]), "little")
+        last, kind, size = bool(head & 1), head >> 1 & 3, head >> 3
+        if at + 3 > len(body) or kind == 3 or size > most:
+            return False
+        at += 3 + (1 if kind == 1 else size)  # kind 1, RLE, stores one byte
+    return at + checksum == len(body)
+
+
 def zstd_frame(body: Buffer, raw_bytes: int) -> Optional[bytes]:
     """Decode one Zstandard frame of a single segment that states raw_bytes, None if it is none."""
     if len(body) < 6 or bytes(body[:4]) != b"\x28\xb5\x2f\xfd" or body[4] & 0x3B != 0x20:
         return None
     size = 1 << (body[4] >> 6)
     stated = int.from_bytes(bytes(body[5:5 + size]), "little") + (256 if size == 2 else 0)
-    if len(body) < 5 + size or stated != raw_bytes:
+    if len(body) < 5 + size or stated != raw_bytes \
+            or not zstd_blocks_fit(body, 5 + size, raw_bytes):
         return None
+    # In pieces, as decompressobj does it, libzstd also refuses a block that gives too much.
     decoder = zstandard.ZstdDecompressor().decompressobj()
     try:
         raw = decoder.decompress(body)

@@ -12,7 +12,7 @@ public struct Codec: Equatable, Sendable, BitwiseCopyable {
   public static let lz4 = Codec(number: 2)
   /// One zlib stream (RFC 1950).
   public static let zlib = Codec(number: 3)
-  /// Zstandard; the number is given, this version has no decoder.
+  /// One Zstandard frame.
   public static let zstd = Codec(number: 4)
 
   public var name: StaticString? {

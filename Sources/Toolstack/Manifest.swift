@@ -20,6 +20,23 @@ public struct Manifest: Decodable, Sendable {
     public let limits: Limits?
     /// Nil if the writer would lay the same streams out differently.
     public let write: Write?
+    /// Of a good one that may as well be called damaged (formats/save-disk.md, section 6): as what.
+    public let or: Damage?
+
+    /// What a reader may find wrong, or nil if nothing.
+    var damage: Damage? {
+      guard let structure, let field, let offset else { return or }
+      return Damage(
+        verdict: verdict, exitCode: exitCode, structure: structure, field: field, offset: offset)
+    }
+  }
+
+  public struct Damage: Decodable, Sendable {
+    public let verdict: String
+    public let exitCode: UInt8
+    public let structure: String
+    public let field: String
+    public let offset: UInt64
   }
 
   /// A toolstack's save file.

@@ -112,10 +112,11 @@ public struct Replay: Sendable {
     switch verdict.failure {
     case nil: return differenceOfGood(fixture, verdict.facts)
     case .disk(let error)?:
-      if error.verdict.rawValue == fixture.exitCode
-        && "\(error.verdict.word)" == fixture.verdict
-        && "\(error.structure.name)" == fixture.structure
-        && "\(error.field.name)" == fixture.field && error.offset == fixture.offset
+      if let damage = fixture.damage,
+        error.verdict.rawValue == damage.exitCode
+          && "\(error.verdict.word)" == damage.verdict
+          && "\(error.structure.name)" == damage.structure
+          && "\(error.field.name)" == damage.field && error.offset == damage.offset
       {
         return nil
       }

@@ -26,21 +26,37 @@ extension AddedDecoder {
       if unsafe context == nil { fatalError("out of memory for zstd") }
     }
     return unsafe raw.withUnsafeMutableBytes { target in
-      unsafe body.withUnsafeBytes { source in
-        // One frame and nothing behind it: ZSTD_decompress takes several, and skippable ones.
-        guard
-          unsafe ZSTD_findFrameCompressedSize(source.baseAddress, source.count) == source.count
-        else { return false }
-        return unsafe ZSTD_decompressDCtx(
-          context, target.baseAddress, target.count, source.baseAddress, source.count)
-          == target.count
-      }
+      unsafe body.withUnsafeBytes { source in unsafe decodeFrame(source, into: target) }
+    }
+  }
+
+  /// Block by block: ZSTD_decompress takes several frames, skippable ones, and blocks that are larger
+  /// than they may be.
+  private func decodeFrame(
+    _ source: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer
+  ) -> Bool {
+    guard ZSTD_isError(unsafe ZSTD_decompressBegin(context)) == 0 else { return false }
+    var used = 0
+    var filled = 0
+    while true {
+      let wanted = unsafe ZSTD_nextSrcSizeToDecompress(context)
+      if wanted == 0 { return used == source.count && filled == target.count }
+      guard wanted <= source.count - used else { return false }
+      let room = min(target.count - filled, ZstdFrame.maxBlockBytes)
+      let made = unsafe ZSTD_decompressContinue(
+        context, target.baseAddress! + filled, room, source.baseAddress! + used, wanted)
+      guard ZSTD_isError(made) == 0 else { return false }
+      used += wanted
+      filled += made
     }
   }
 }
 
 /// What section 6 asks of a frame's header beyond RFC 8878, section 3.1.1.1.
 enum ZstdFrame {
+  /// What a block may give at most (RFC 8878, section 3.1.1.2.3).
+  static let maxBlockBytes = 131_072
+
   /// Magic number, descriptor, length of the content.
   private static let magic: UInt32 = 0xFD2F_B528
   /// Single segment, no dictionary, reserved bits zero. The checksum and the length of

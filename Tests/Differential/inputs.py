@@ -69,7 +69,7 @@ def load_bases(rng: random.Random) -> tuple[list[Base], list[Base]]:
         if entry["bytes"] <= BASE_BYTES and raw_bytes <= BASE_RAW_BYTES:
             data = (ROOT / "fixtures" / entry["file"]).read_bytes()
             verdict = tuple(entry.get(key) for key in ("exitCode", "structure", "field", "offset"))
-            base = Base(data, None if "limits" in entry else verdict)
+            base = Base(data, None if {"limits", "or"} & entry.keys() else verdict)
             (damaged if entry["exitCode"] else good).append(base)
     limited = [base for base in damaged if base.verdict is None]
     return good, limited + rng.sample(damaged, DAMAGED_BASES)

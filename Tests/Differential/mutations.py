@@ -15,6 +15,7 @@ import reader
 import savedisk
 import zstandard
 from mending import decoded, hashes_right, joined, made_right, mended, new_record
+from recipes.zstd import RAW, RLE, of_blocks
 from savedisk import (
     ABORT, BEGIN, BLOCK, CHUNK, COMMIT, LZ4, NONE, ZEROS, ZLIB, ZSTD, set_field, walk)
 
@@ -299,8 +300,23 @@ def recoded(rng: random.Random, raw: bytes) -> tuple[int, bytes]:
     return codec, body + rng.choice((b"", b"", b"", b"\0", body))
 
 
+def zstd_blocks(rng: random.Random, size: int) -> bytes:
+    """A frame by hand, of blocks as large as they may be, or nearly."""
+    blocks, left = [], size
+    while left > 0 and len(blocks) < 40:
+        count = min(left, rng.choice((left, 131071, 131072, 131073, rng.randrange(1, left + 1))))
+        blocks.append((RLE, count, rng.randbytes(1)))
+        left -= count
+    odd = rng.choice((None,) * 4 + ((RAW, 0, b""), (3, 1, b"a"), (RLE, 1, b"a")))
+    if odd:
+        blocks.insert(rng.randrange(len(blocks) + 1), odd)
+    return of_blocks(size, *blocks)
+
+
 def zstd_frames(rng: random.Random, raw: bytes) -> bytes:
     """A frame of one segment, with and without a checksum, or what is nearly one."""
+    if rng.randrange(3) == 0:
+        return zstd_blocks(rng, len(raw))
     coder = zstandard.ZstdCompressor(compression_params=zstandard.ZstdCompressionParameters(
         compression_level=rng.choice((1, 3, 19)), window_log=rng.choice((10, 17, 20, 20, 20)),
         write_checksum=rng.randrange(3) == 0, write_content_size=rng.randrange(6) > 0))

@@ -41,8 +41,27 @@ private func decode(_ body: RawSpan, _ codec: Codec, rawBytes: Int) {
   require(unsafe decoded(body, codec, again.last(rawBytes), fill: 0xAA) == isRight, "once only")
   if !isRight { return }
   require(unsafe decoder.supported.contains(codec), "a codec that is not known")
+  require(codec != .zstd || blocksFit(body, rawBytes), "a block larger than RFC 8878 allows")
   let (first, second) = unsafe (target.last(rawBytes), again.last(rawBytes))
   require(unsafe memcmp(first.baseAddress!, second.baseAddress!, rawBytes) == 0, "other bytes")
+}
+
+/// Of a body that was taken for a Zstandard frame: its blocks by their headers alone (RFC 8878, section
+/// 3.1.1.2), of which libzstd takes larger ones.
+private func blocksFit(_ body: RawSpan, _ rawBytes: Int) -> Bool {
+  let descriptor = body.byte(at: 4)
+  var at = 5 + 1 << Int(descriptor >> 6)
+  var isLast = false
+  while !isLast {
+    guard at + 3 <= body.byteCount else { return false }
+    let head =
+      Int(body.byte(at: at)) | Int(body.byte(at: at + 1)) << 8 | Int(body.byte(at: at + 2)) << 16
+    let (kind, size) = (head >> 1 & 3, head >> 3)
+    guard kind != 3 && size <= min(rawBytes, 131_072) else { return false }
+    isLast = head & 1 == 1
+    at += 3 + (kind == 1 ? 1 : size)
+  }
+  return at + (descriptor & 4 == 0 ? 0 : 4) == body.byteCount
 }
 
 /// The libraries are not instrumented: where they stop is what there is to be guided by.
@@ -95,7 +114,8 @@ private func encoded(_ raw: RawSpan, _ codec: Codec, into out: inout MutableRawS
   return coded?.codec == .zstd ? coded?.storedBytes : nil
 }
 
-/// Lengths near the right one, for bodies that a compressor has made.
+/// Lengths near the right one, for bodies that a compressor has made; of a Zstandard frame sometimes
+/// another first block.
 @c(stubsave_mutate_codec)
 public func mutateCodec(
   _ bytes: UnsafeMutablePointer<UInt8>, _ count: Int, _ room: Int, _ seed: UInt32
@@ -103,6 +123,15 @@ public func mutateCodec(
   var generator = SeededGenerator(seed: UInt64(seed))
   var input = unsafe load(bytes, count)
   guard input.count > 5, input[0] & 0x80 == 0, generator.next() % 4 == 0 else { return count }
+  if input[0] & 7 == UInt8(Codec.zstd.number), input.count > 16, generator.next() % 2 == 0 {
+    let block = 4 + 5 + 1 << Int(input[8] >> 6)
+    if block + 3 <= input.count {
+      let sizes = [0, 1, 131_071, 131_072, 131_073, (1 << 21) - 1]
+      let size = sizes[Int(generator.next() % UInt64(sizes.count))]
+      Mending.put(UInt64(size) << 3 | generator.next() % 8, size: 3, &input, block)
+    }
+    return unsafe store(input, bytes, room)
+  }
   let length = Int(input[1]) | Int(input[2]) << 8 | Int(input[3]) << 16
   let choices = [length + 1, length - 1, input.count - 5, input.count - 4, 65_535, maxBytes - 1]
   let new = choices[Int(generator.next() % UInt64(choices.count))]
