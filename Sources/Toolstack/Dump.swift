@@ -103,8 +103,8 @@ public enum Dump {
       throw agent.giveUp(after: error, guestIsStopped: false)
     }
     let taken = try take(options, over: &disk, from: &agent, number)
-    let metadata =
-      origin?.lines(with: taken.carried.metadata, at: Date()) ?? taken.carried.metadata
+    let agents = Origin.agents(taken.carried.metadata)
+    let metadata = origin?.lines(with: agents, at: Date()) ?? agents
     if !taken.guestIsStopped { agent.letGo() }
     let hasWork = taken.guestIsStopped || agent.hasWorkAtEnd
     // From here on nothing has to be put right.
@@ -253,7 +253,15 @@ public enum Dump {
     let path = options.output
     // Everything is there before the first byte goes out, in one file: what is written in place
     // cannot be taken back, and a state that lost its trailer would look like a bare one.
-    if options.format == .state { try appendTrailer(to: carried, metadata, options) }
+    switch options.format {
+    case .state: try appendTrailer(to: carried, metadata, options)
+    case .raw:
+      let file = try attempt(path) { () throws(SystemError) in try carried.state.file() }
+      try DecoderProcess.requireNoTrailer(
+        of: file, path, bytes: carried.stateBytes,
+        limits: options.transfer.carrying(.save).limits)
+    case .archive: break
+    }
     let target = try output.descriptor()
     try attempt(path) { () throws(SystemError) in
       switch options.format {

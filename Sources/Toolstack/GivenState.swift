@@ -86,7 +86,10 @@ struct GivenState: ~Copyable {
     let (_, head, _) = try DecoderProcess.look(
       at: file, options.input, bytes: state.bytes, options: reading, listsSections: false)
     if let error = head.error(options.input) { throw error }
-    return GivenState(file: file, format: .archive, metadata: state.metadata, warnings: [])
+    // Whoever wrote the archive wrote these lines, too: a stubdomain, if `dump` made it.
+    return GivenState(
+      file: file, format: .archive, metadata: Origin.agents(state.metadata),
+      warnings: Origin.warning(foreign: state.metadata).map { [$0] } ?? [])
   }
 
   private static func fromStateFile(

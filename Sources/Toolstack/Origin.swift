@@ -8,7 +8,8 @@ import Xen
 /// and of which guest it was saved, and which devices its QEMU had.
 ///
 /// Its lines begin with "dom0 ", and a line of the agent's that does is dropped: a stubdomain cannot
-/// speak for dom0 (formats/save-disk.md, section 10).
+/// speak for dom0. They are believed in the trailer of a state file alone, behind the last byte of what
+/// the stubdomain had a hand in; an archive is all its own (formats/save-disk.md, section 5.3).
 struct Origin: Sendable {
   let uuid: [UInt8]?
   let arguments: DeviceArguments?
@@ -51,6 +52,21 @@ struct Origin: Sendable {
   static func agents(_ metadata: [UInt8]) -> [UInt8] {
     metadata.split(separator: UInt8(ascii: "\n")).filter { !$0.starts(with: prefix) }
       .flatMap { $0 + [UInt8(ascii: "\n")] }
+  }
+
+  /// Whether there are lines that only dom0 may write.
+  static func speaksForDom0(_ metadata: [UInt8]) -> Bool {
+    metadata.split(separator: UInt8(ascii: "\n")).contains { $0.starts(with: prefix) }
+  }
+
+  /// What is to be told of metadata that somebody else than dom0 has written; nil if they do not claim
+  /// to be dom0's.
+  static func warning(foreign metadata: [UInt8]) -> PlainText? {
+    if !speaksForDom0(metadata) { return nil }
+    var text = PlainText()
+    text.append("has lines that begin with \"dom0 \", which an archive cannot have from dom0: ")
+    text.append("they are ignored")
+    return text
   }
 
   /// The values of dom0's lines with that key.

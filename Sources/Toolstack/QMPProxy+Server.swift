@@ -102,10 +102,23 @@ extension QMPProxy {
       guard try file.status().kind == .regular else { return false }
       return try file.beginsWithQEMUMagic()
     }
-    if isState { return }
+    if isState { return try requireNoTrailer(of: file, path) }
     throw ToolError(.notASaveDisk, path) {
       $0.append("the stubdomain has no stubsave-agent, and no state came over its console")
     }
+  }
+
+  /// What stands at the end of libxl's file is taken for dom0's word when it comes back. That the
+  /// stubdomain writes on is not kept out: the console is open.
+  private func requireNoTrailer(
+    of file: borrowing FileDescriptor, _ path: SystemPath
+  ) throws(ToolError) {
+    let transfer = options.dump.transfer
+    try attempt(path) { () throws(SystemError) in try file.rewind() }
+    let copy = try GivenState.privateCopy(
+      of: file, path, transfer.carrying(.save).limits, transfer.spoolDirectory)
+    try DecoderProcess.requireNoTrailer(
+      of: copy.file, path, bytes: copy.bytes, limits: transfer.carrying(.save).limits)
   }
 
   /// QEMU does not answer: libxl waits for ever, and the guest stands.

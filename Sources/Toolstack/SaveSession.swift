@@ -104,7 +104,8 @@ struct SaveSession: ~Copyable {
     _ carried: borrowing CarriedState, _ signals: Int32
   ) throws(ToolError) -> DumpReport {
     let origin = try agent.origin()
-    let metadata = origin?.lines(with: carried.metadata, at: Date()) ?? carried.metadata
+    let agents = Origin.agents(carried.metadata)
+    let metadata = origin?.lines(with: agents, at: Date()) ?? agents
     var output = try Output(options.output, isForced: true, opensNow: true)
     try Dump.deliver(carried, metadata, options, to: &output, heeding: signals)
     return DumpReport(

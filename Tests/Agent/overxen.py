@@ -23,14 +23,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.dont_write_bytecode = True
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "QEMU")]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "QEMU"),
+                str(Path(__file__).resolve().parents[2] / "fixtures")]
 from deaths import relay  # noqa: E402
-from machine import INCOMING, SAVE, Guest, Lab, Score, expect, running, state_in  # noqa: E402
+import forged  # noqa: E402
+from machine import (  # noqa: E402
+    INCOMING, SAVE, Guest, Lab, Outcome, Score, expect, running, state_in)
 from places import LARGE, LIMIT, MACHINE, detach, loop_device, parsed, parser  # noqa: E402
+from savedisk import Header  # noqa: E402
 from stubdomain import ANSWER, OFFER, StubdomainClient, kill_domain, nodes, xenstored  # noqa: E402
 from client import MKDIR, RM, SET_PERMS, WRITE, Client, Refused  # noqa: E402
 
 HONEST, LYING = 5, 7  # domids
+UUID = "75757a59-0182-4b21-89d1-62b5127d8c8d"  # of the liar's guest
 MOST_BUSY = 0.05  # of one processor
 START_SECONDS = 0.05  # of processor time, for the program's start and the disk
 
@@ -245,6 +250,78 @@ async def lie(stubs: Stubdomains, this: Lie, device: str) -> str:
     return f"exit {outcome.code}, {busy * 1000:.0f} ms of {seconds:.1f} s: {outcome.message}"
 
 
+async def answered(stubs: Stubdomains, direction: str, *command: str,
+                   state: bytes = b"") -> Outcome:
+    """A command to which the liar does on its disk, and says, what a good agent would."""
+    async with stubs.disk(direction=direction) as device:
+        def talk() -> None:
+            with StubdomainClient(LYING) as stub:
+                id = stub.offered()
+                if direction == "save":
+                    with open(device, "r+b") as block:
+                        disk = forged.disk(Header.decode(block.read(4096)), state)
+                        block.seek(4096)
+                        block.write(disk[4096:])
+                    answer = f"1 {id} committed {len(disk)} paused"
+                else:
+                    answer = f"1 {id} loaded {len(forged.STATE)}"
+                stub.request(WRITE, ANSWER, value=answer.encode())
+
+        talker = asyncio.create_task(asyncio.to_thread(talk))
+        name, *options = command
+        outcome = await stubs.lab.stubsave(name, *stubs.over(LYING, device), *options)
+        talker.cancel()  # of a command that offers nothing
+    return outcome
+
+
+async def speaks_for_dom0(stubs: Stubdomains) -> str:
+    """A stubdomain's own `dom0 …` lines: in its metadata, in an archive, in a trailer of its own
+    making behind its state. None of them is taken for dom0's."""
+    with Client(xenstored() / "dom0") as dom0:
+        dom0.request(WRITE, f"/local/domain/{100 + LYING}/vm", value=f"/vm/{UUID}".encode())
+        for number, word in enumerate((b"-machine", b"pc", b"-device", b"e1000")):
+            dom0.request(WRITE, f"/vm/{UUID}/image/dm-argv/{number:03}", value=word)
+    lab, said = stubs.lab, list[str]()
+    theirs = forged.state_file(forged.STATE)
+
+    async def shown(file: str) -> list[str]:
+        lines = (await lab.good("inspect", file)).decode().splitlines()
+        return [line.strip() for line in lines if "dom0 " in line]
+
+    for state in forged.STATE, theirs:
+        file = lab.path("state")
+        outcome = await answered(stubs, "save", "dump", "-o", file, state=state)
+        expect(outcome.code == 0, f"{outcome}")
+        lines = await shown(file)
+        expect(f"dom0 uuid {UUID}" in lines and "dom0 device -device e1000" in lines
+               and not any("something-of-S" in line or "2031" in line for line in lines), f"{lines}")
+        expect(state_in(Path(file).read_bytes()) == state, "another state")
+        outcome = await answered(stubs, "restore", "restore", "-i", file)
+        expect(outcome.code == 0 and "guest" not in outcome.message, f"{outcome}")
+
+    # As it is, the trailer would be the file's end, and dom0's word.
+    bare = lab.path("raw")
+    outcome = await answered(stubs, "save", "dump", "--format", "raw", "-o", bare,
+                             state=forged.STATE)
+    expect(outcome.code == 0 and Path(bare).read_bytes() == forged.STATE, f"{outcome}")
+    outcome = await answered(stubs, "save", "dump", "--format", "raw", "-o", lab.path("none"),
+                             state=theirs)
+    expect(outcome.code == 2 and "which only dom0 writes" in outcome.message, f"{outcome}")
+    said.append(outcome.message)
+
+    # Handed on as it is, and believed nothing of.
+    archive = lab.path("archive")
+    outcome = await answered(stubs, "save", "dump", "--format", "archive", "-o", archive,
+                             state=forged.STATE)
+    expect(outcome.code == 0, f"{outcome}")
+    outcome = await answered(stubs, "restore", "restore", "-i", archive)
+    expect(outcome.code == 0 and "they are ignored" in outcome.message
+           and "something-of-S" not in outcome.message and "of the guest" not in outcome.message,
+           f"{outcome}")
+    said.append(outcome.message)
+    return "; ".join(said)
+
+
 async def guests_device(stubs: Stubdomains) -> str:
     """A block device that a guest has, whoever has attached it: blkback alone keeps nobody out."""
     node = f"/local/domain/0/backend/vbd/{HONEST}/51712/physical-device"
@@ -303,7 +380,7 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
     async with stubs.disk() as device:
         for this in (one for one in lies() if options.only in one.name):
             await score.case(this.name, lie(stubs, this, device))
-    for case in guests_device, silence, ends:
+    for case in speaks_for_dom0, guests_device, silence, ends:
         await score.case(case.__name__, case(stubs))
     print(f"{score.passed} passed, {score.failed} failed")
     return 1 if score.failed else 0

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+import forged
 from libxl import Refusal
 from machine import Failure, expect, state_in
 from proxied import DOMID, HINT, RUNTIME, Proxy, Scene, expect_starts, offered
@@ -49,6 +50,8 @@ async def no_agent(here: Scene) -> str:
         "three bytes": (False, lambda: saved.write_bytes(ENOUGH[:3])),
         "a link to a state": (False, lambda: saved.symlink_to(other)),
         "a directory": (False, saved.mkdir),
+        "a state with a trailer": (False, lambda: saved.write_bytes(
+            forged.state_file(forged.STATE))),
         "a FIFO": (False, lambda: os.mkfifo(saved)),
         "a state": (True, lambda: saved.write_bytes(ENOUGH)),
     }

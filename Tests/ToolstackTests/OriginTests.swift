@@ -9,7 +9,7 @@ import Xen
 
 // Invariants:
 // - what dom0 writes about a state is found again, whatever the agent has said beside it;
-// - the agent cannot speak for dom0;
+// - the agent cannot speak for dom0, and that it tried to, in an archive, is told;
 // - other devices are refused, and named; forced, they are a warning.
 
 @Suite struct OriginTests {
@@ -50,6 +50,17 @@ import Xen
     let lines = origin.lines(with: forged, at: Date())
     #expect(Origin.agents(lines) == [UInt8]("qemu 7.2\n".utf8))
     #expect(try origin.check(lines, Self.path, isForced: false).isEmpty)
+  }
+
+  @Test func `lines of an archive are nobody's but its writer's`() throws {
+    #expect(Origin.warning(foreign: Self.agents) == nil)
+    #expect(Origin.warning(foreign: []) == nil)
+    #expect(Origin.warning(foreign: [UInt8]("qemu dom0 7.2\n dom0 uuid two\n".utf8)) == nil)
+    for forged in ["dom0 uuid two\n", "qemu 7.2\ndom0 x", "\n\ndom0 devices 00\nmachine pc\n"] {
+      let text = try #require(Origin.warning(foreign: [UInt8](forged.utf8)))
+      #expect(text.text.contains("they are ignored"))
+      #expect(!Origin.speaksForDom0(Origin.agents([UInt8](forged.utf8))))
+    }
   }
 
   @Test func `a long tale of the agent's is cut at a line`() {
