@@ -150,6 +150,7 @@ test-formats: build
 	.build/release/stubsave verify --replay fixtures
 	$(PYTHON) Tests/Formats/check_reader.py
 	$(PYTHON) Tests/Formats/check_containers.py --stubsave .build/release/stubsave
+	$(PYTHON) Tests/Formats/passed_over.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/Formats/field_table.py --check --stubsave .build/release/stubsave
 	$(PYTHON) Tests/Differential/differential.py --stubsave .build/release/stubsave --count 20000
 	$(PYTHON) Tests/Worst/worst.py --stubsave .build/release/stubsave --memory-only

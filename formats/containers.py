@@ -25,6 +25,7 @@ GOOD, CORRUPT, INCOMPLETE, NOT_ONE, UNSUPPORTED, OVER_LIMIT = 0, 2, 3, 4, 6, 7
 EXIT_MISSING = 14
 DEFAULT_MAX_STATE, MAX_TRAILER = 64 << 20, 1 << 20
 MAX_BODY, PAGE = 128 << 20, 4096
+MAX_SEARCHED = 1 << 20
 CONTAINERS = {
     b"Xen saved domain, xl format\n \0 \r": "xl save file",
     b"libvirt-xml\n \0 \r": "libvirt save file",
@@ -32,6 +33,19 @@ CONTAINERS = {
     b"XenSavedDomv2-\n": "xenopsd suspend image",
     b"XenSavedDomain\n": "xenopsd suspend image",
 }
+# Section 9: what a file begins with, the word that a message must have, and whether `verify` judges it.
+FOREIGN = [
+    (0, b"\x1f\x8b", "gzip", False), (0, b"\x28\xb5\x2f\xfd", "zstd", False),
+    (0, b"\xfd7zXZ\0", "xz", False), (0, b"BZh", "bzip2", False),
+    (0, b"\x04\x22\x4d\x18", "lz4", False), (0, b"\x89LZO\0\r\n\x1a\n", "lzop", False),
+    (0, b"PK\x03\x04", "zip", False), (257, b"ustar", "tar", False),
+    (0, b"QFI\xfb", "qcow2", False), (0, b"conectix", "VHD", False),
+    (0, b"KDUMP   ", "memory", False), (0, b"makedumpfile\0", "memory", False),
+    (0, b"\xed\xeb\x0f\xf0", "memory", False), (0, b"\xee\xeb\x0f\xf0", "memory", False),
+    (0, b"LinuxGuestRecord", "xend", False), (0, b"LibvirtQemudSave", "LibvirtQemudSave", False),
+    (0, b"LibvirtQemudPart", "LibvirtQemudPart", False), (0, b"\xff" * 8 + b"XENF", "libxc", False),
+    (0, b"QEVM", "QEMU", True), (0, reader.MAGIC, "save disk", True),
+]  # fmt: skip
 LIBXL_NAMES = ["END", "LIBXC_CONTEXT", "EMULATOR_XENSTORE_DATA", "EMULATOR_CONTEXT",
                "CHECKPOINT_END", "CHECKPOINT_STATE"]  # fmt: skip
 LIBXC_NAMES = ["END", "PAGE_DATA", "X86_PV_INFO", "X86_PV_P2M_FRAMES", "X86_PV_VCPU_BASIC",
@@ -43,6 +57,7 @@ XENOPSD_NAMES = {0x0F: "Xenops", 0xF0: "Libxc", 0xF1: "Libxl", 0xF2: "Libxc_lega
                  0xF00: "Qemu_trad", 0xF01: "Qemu_xen", 0xF10: "Demu", 0xF11: "Varstored",
                  0xF12: "Swtpm0", 0xF13: "Swtpm", 0xFFFF: "End_of_image"}  # fmt: skip
 OPTIONAL = 1 << 31
+XL_PVH, LIBVIRT_PVH = b'"type.pvh"', b">xenpvh<"
 ONLY_PV = {2, 3, 4, 5, 6, 7, 12}
 ONLY_HVM = {9, 10}
 KEY_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-/_@")
@@ -65,6 +80,7 @@ class Verdict:
     offset: Optional[int] = None
     container: Optional[str] = None
     size: int = 0
+    behind: int = 0
     entries: list[Entry] = dataclasses.field(default_factory=list)
     state: Optional[tuple[int, int]] = None
     trailer: Optional[str] = None
@@ -87,6 +103,7 @@ class Reader:
         self.entries = list[Entry]()
         self.state: Optional[tuple[int, int, str]] = None  # with the field that states its length
         self.state_record = 0
+        self.is_pvh = self.has_last_records = False
 
     # -- pieces
 
@@ -132,7 +149,8 @@ class Reader:
         elif container == "libvirt save file":
             self.libvirt_header()
         self.libxl()
-        if self.at != len(self.data):
+        # Section 2, "An end that is none".
+        if self.at != len(self.data) and not self.has_last_records:
             raise Bad(CORRUPT, "save file", "trailing", self.at)
 
     def xl_header(self) -> None:
@@ -152,6 +170,7 @@ class Reader:
             (config,) = struct.unpack("<I", self.need(4, name))
             if config > length - 4:  # X5
                 raise Bad(CORRUPT, name, "config_size", self.at)
+            self.is_pvh = XL_PVH in self.data[self.at + 4:self.at + 4 + min(config, MAX_SEARCHED)]
             self.skip(length, name)
             self.note(48, length, name)
 
@@ -166,6 +185,7 @@ class Reader:
         self.zeros(40, name, "unused", 24)  # V4
         self.at = 64
         self.note(0, 64, name)
+        self.is_pvh = LIBVIRT_PVH in self.data[64:64 + min(length - 1, MAX_SEARCHED)]
         self.skip(length - 1, "libvirt XML")
         self.need(1, "libvirt XML")
         self.zeros(1, "libvirt XML", "xml")  # V5
@@ -260,6 +280,7 @@ class Reader:
                 libxc = Libxc(self, in_libxl=True)
             if name in ("LIBXC_CONTEXT", "CHECKPOINT_END"):
                 assert libxc is not None
+                self.has_last_records = False
                 inside = libxc.records() == "CHECKPOINT"
                 ever = ever or inside
 
@@ -271,9 +292,11 @@ class Reader:
         return start, kind, length
 
     def unknown(self, start: int, kind: int, length: int, structure: str) -> None:
-        """L4 and C9."""
+        """L4, C9 and C11."""
         if not kind & OPTIONAL:
             raise Bad(UNSUPPORTED, structure, "type", start)
+        if structure == "libxc record" and length > MAX_BODY:
+            raise Bad(CORRUPT, structure, "body_length", start + 4)
         self.skip(length, structure)
         self.padding(length, structure)
         self.note(start, length, structure)
@@ -286,8 +309,6 @@ class Reader:
         self.at += 8
         if full.endswith("XENSTORE_DATA"):
             self.xenstore_data(length - 8, full)
-        elif emulator == 0:
-            self.skip(length - 8, full)
         else:
             self.take_state(length - 8, full, "emulator_ctx", "body_length", start)
 
@@ -296,7 +317,8 @@ class Reader:
         in_key, word = True, 0
         for offset in range(self.at, min(self.at + length, len(self.data))):
             byte = self.data[offset]
-            if in_key and (word == 0 if byte == 0 else byte not in KEY_BYTES):
+            is_wrong = word == 0 if byte == 0 else byte not in KEY_BYTES or word == 0 and byte == 0x2F
+            if in_key and is_wrong:
                 raise Bad(CORRUPT, full, "xenstore_data", offset)
             in_key, word = (not in_key, 0) if byte == 0 else (in_key, word + 1)
         self.skip(length, full)
@@ -317,6 +339,7 @@ class Reader:
         begin = self.at
         self.skip(length, full)
         self.state = (begin, length, full)
+        self.has_last_records = True
 
     def over_limit(self, full: str, said: str) -> Bad:
         """Q2 and Q4."""
@@ -356,7 +379,7 @@ class Libxc:
         r.note(start, 24, name)
         start, name = r.at, "libxc domain header"
         self.guest, shift = struct.unpack_from("<IH", r.need(16, name))
-        if self.guest not in (1, 2, 3, 4):  # C6
+        if self.guest not in (1, 2):  # C6
             raise Bad(UNSUPPORTED, name, "type", start)
         if shift != 12:  # C7
             raise Bad(UNSUPPORTED, name, "page_shift", start + 4)
@@ -386,12 +409,14 @@ class Libxc:
             r.padding(length, full)  # C17
             r.note(start, length, full)
             self.has_static_end = self.has_static_end or name == "STATIC_DATA_END"
+            if name == "X86_PV_VCPU_BASIC" or name == "HVM_PARAMS" and r.is_pvh:
+                r.has_last_records = True
             if name in ("END", "CHECKPOINT"):
                 return name
 
     def allowed(self, kind: int, name: str) -> bool:
         """C10."""
-        if kind in ONLY_PV and self.guest != 1 or kind in ONLY_HVM and self.guest not in (2, 3):
+        if kind in ONLY_PV and self.guest != 1 or kind in ONLY_HVM and self.guest != 2:
             return False
         if name == "PAGE_DATA":
             return self.version < 3 or self.has_static_end
@@ -504,6 +529,16 @@ def trailer_length(state: bytes, base: int) -> int:
     return size + 64
 
 
+def foreign(data: bytes) -> Optional[tuple[str, bool]]:
+    """Section 9: what a file is that is no save file, and whether `verify` judges it."""
+    if data[:4] == b"\x7fELF" and data[16:18] == (b"\0\4" if data[5:6] == b"\2" else b"\4\0"):
+        return "ELF core", False
+    for offset, magic, word, is_judged in FOREIGN:
+        if data.startswith(magic, offset):
+            return word, is_judged
+    return None
+
+
 def judge_bytes(data: bytes, max_state: int = DEFAULT_MAX_STATE) -> Verdict:
     """The verdict on a whole file."""
     container = next((name for magic, name in CONTAINERS.items() if data.startswith(magic)), None)
@@ -514,6 +549,7 @@ def judge_bytes(data: bytes, max_state: int = DEFAULT_MAX_STATE) -> Verdict:
     try:
         walk.read(container)
         found.trailer = walk.check_trailer()
+        found.behind = len(data) - walk.at
     except Bad as bad:
         found.exit_code, found.structure, found.field, found.offset = bad.place
     found.size = walk.at

@@ -48,7 +48,7 @@ extension Judged {
 
 extension SaveFileVerdict {
   static let messageBytes =
-    8 + SaveFileError.messageBytes + DoorFailure.messageBytes + 3 * 8 + 5 * 8 + 8
+    8 + SaveFileError.messageBytes + DoorFailure.messageBytes + 4 * 8 + 5 * 8 + 8
     + TrailerFinding.messageBytes + StateHead.messageBytes + 4 * 8
 
   private enum Failure: UInt64 {
@@ -57,8 +57,8 @@ extension SaveFileVerdict {
     case system = 2
   }
 
-  /// Which failure; what is wrong with the file; what the system has refused; format, bytes, entries;
-  /// whether there is a state, its offset, length, structure and record; whether there is a finding,
+  /// Which failure; what is wrong with the file; what the system has refused; format, bytes, bytes
+  /// behind, entries; whether there is a state, its offset, length, structure and record; whether there is a finding,
   /// that, and what the state is; bytes of state, entries and sections in the output, and whether
   /// they are in the overflow.
   func encode(into bytes: inout [UInt8]) {
@@ -76,6 +76,7 @@ extension SaveFileVerdict {
     DoorFailure.encode(systemFailure, into: &bytes)
     bytes.append(littleEndian: UInt64(facts.format?.rawValue ?? 0))
     bytes.append(littleEndian: facts.bytes)
+    bytes.append(littleEndian: facts.bytesBehind)
     bytes.append(littleEndian: facts.entryCount)
     bytes.append(littleEndian: UInt64(facts.state == nil ? 0 : 1))
     bytes.append(littleEndian: facts.state?.offset ?? 0)
@@ -147,6 +148,7 @@ extension SaveFileVerdict {
       facts.format = known
     }
     facts.bytes = try cursor.bounded(most)
+    facts.bytesBehind = try cursor.bounded(most - facts.bytes)
     facts.entryCount = try cursor.bounded(most)
     let hasState = try cursor.flag()
     let offset = try cursor.bounded(most)

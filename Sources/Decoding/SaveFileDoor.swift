@@ -15,15 +15,20 @@ public enum SaveFileDoor {
   ) -> Judged {
     do throws(SystemError) {
       var input = try DiskInput(input, shape)
-      let count = try input.fetch(SaveFileFormat.maxMagicBytes)
+      let count = try input.fetch(ForeignFormat.lookBytes)
       if let format = SaveFileFormat(input.bytes(count)) {
         return .saveFile(walk(input, format, task, options, output))
       }
-      switch task {
-      case .extract:
-        let error = SaveFileError(.notASaveDisk, .saveFile, .magic, at: 0)
+      let foreign = ForeignFormat(input.bytes(count))
+      var isToBeNamed = foreign?.isJudgedElsewhere == false
+      if case .extract = task { isToBeNamed = true }
+      if isToBeNamed {
+        let error = SaveFileError(
+          .notASaveDisk, .saveFile, .magic, at: 0, found: UInt64(foreign?.rawValue ?? 0))
         return .saveFile(SaveFileVerdict(failure: .file(error)))
-      case .verify:
+      }
+      switch task {
+      case .verify, .extract:
         return .disk(
           Door.open(
             input, task: .verify, options: options, output: output, resources: resources))

@@ -19,6 +19,8 @@ struct XenstorePairs {
         isAtStart = true
       } else {
         if isInKey && !XenstorePairs.isOfKey(byte) { return index }
+        // Absolute: libxl puts a path before it.
+        if isInKey && isAtStart && byte == UInt8(ascii: "/") { return index }
         isAtStart = false
       }
     }

@@ -38,12 +38,26 @@ public struct SaveFileError: Error, Equatable, Sendable, BitwiseCopyable {
 
   private func explain(into text: inout PlainText) {
     switch (verdict, field) {
-    case (.notASaveDisk, _): text.append("begins as no save file does that is known here")
+    case (.notASaveDisk, _):
+      if let foreign = ForeignFormat(rawValue: UInt8(clamping: found)) {
+        text.append(foreign.advice)
+      } else {
+        text.append("begins as no save file does that is known here")
+      }
     case (_, .end): text.append("cut off here")
-    case (_, .trailing): text.append("bytes follow the end of the save file")
+    case (_, .trailing):
+      text.append("bytes follow, but no end of the guest has come: cut and padded")
     case (_, .reserved), (_, .padding), (_, .unused): text.append("is not zero")
-    case (.unsupported, .signature): text.append("a format of older versions")
-    case (.unsupported, .type) where isOfState: text.append("a second state of QEMU's")
+    case (.unsupported, .signature): text.append("xenopsd's older format, XenSavedDomain")
+    case (.unsupported, .type) where isOfState:
+      text.append("a second state of QEMU's, as in a stream of Remus")
+    case (.unsupported, .type) where structure == .libxcLegacy:
+      text.append("memory as Xen 4.4 or older wrote it; xenopsd converts it")
+    case (.unsupported, .mandatoryFlags) where found & ~3 == 0:
+      text.append("a stream of Xen 4.5 or older; ")
+      text.append("Xen's convert-legacy-stream --format libxl --xl makes a newer one")
+    case (.unsupported, .version) where structure == .libvirtHeader && found == 1:
+      text.append("a stream of Xen 4.5 or older; virsh restore converts it")
     case (.corrupt, .type):
       text.append("type ")
       text.append(hex: found)

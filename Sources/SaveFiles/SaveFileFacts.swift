@@ -6,6 +6,8 @@ public struct SaveFileFacts: Sendable, BitwiseCopyable {
   public var format: SaveFileFormat?
   /// Up to where it has been found right; of a good file its length, without what may follow.
   public var bytes: UInt64 = 0
+  /// Behind the end of a good one: what nobody reads.
+  public var bytesBehind: UInt64 = 0
   /// Headers and records.
   public var entryCount: UInt64 = 0
   /// Once all of it has been copied.

@@ -40,7 +40,10 @@ extension SaveFileWalk {
     guard configBytes <= count - 4 else {
       throw fail(.corrupt, .xlOptionalData, .configSize, at: start, found: UInt64(configBytes))
     }
-    try skip(UInt64(count), of: .xlOptionalData)
+    consume(4)
+    let searched = min(configBytes, SaveFileWalk.maxSearchedBytes)
+    isPVH = try search(for: "\"type.pvh\"", in: searched, of: .xlOptionalData)
+    try skip(UInt64(count - 4 - searched), of: .xlOptionalData)
     accept(SaveFileEntry(.xlOptionalData, at: start, bytes: UInt64(count)))
   }
 
@@ -62,10 +65,41 @@ extension SaveFileWalk {
         .libvirtHeader, at: 0, bytes: UInt64(LibvirtHeader.byteCount),
         first: UInt64(header.version), second: UInt64(xmlBytes)))
     let start = position
-    try skip(UInt64(xmlBytes - 1), of: .libvirtXML)
+    let searched = min(xmlBytes - 1, SaveFileWalk.maxSearchedBytes)
+    isPVH = try search(for: ">xenpvh<", in: searched, of: .libvirtXML)
+    try skip(UInt64(xmlBytes - 1 - searched), of: .libvirtXML)
     try need(1, of: .libvirtXML)
     try requireZeros(0..<1, .libvirtXML, .xml)
     consume(1)
     accept(SaveFileEntry(.libvirtXML, at: start, bytes: UInt64(xmlBytes)))
+  }
+
+  /// No guest's configuration is longer.
+  private static let maxSearchedBytes: UInt32 = 1 << 20
+
+  /// Passes over the next `count` bytes.
+  ///
+  /// - Returns: whether `word` is in them. None of its ends is another beginning of it.
+  private mutating func search(
+    for word: StaticString, in count: UInt32, of structure: SaveFileStructure
+  ) throws(SaveFileFailure) -> Bool {
+    var left = Int(count)
+    var matched = 0
+    while left > 0 {
+      let wanted = min(left, SaveFileWalk.pieceBytes)
+      let piece = try fetch(wanted)
+      for index in 0..<piece where matched < word.utf8CodeUnitCount {
+        let byte = input.bytes(piece).byte(at: index)
+        if unsafe byte == word.utf8Start[matched] {
+          matched += 1
+        } else {
+          matched = unsafe byte == word.utf8Start[0] ? 1 : 0
+        }
+      }
+      if piece < wanted { throw end(of: structure, behind: piece) }
+      consume(piece)
+      left -= piece
+    }
+    return matched == word.utf8CodeUnitCount
   }
 }

@@ -94,7 +94,7 @@ extension SaveFileWalk {
     while true {
       let head = try readRecordHead(.libxcRecord)
       guard let type = LibxcRecordType(rawValue: head.type), stream.knows(type) else {
-        try passOver(head, .libxcRecord)
+        try passOver(head, .libxcRecord, maxBodyBytes: SaveFileWalk.maxBodyBytes)
         continue
       }
       let structure = type.structure
@@ -110,12 +110,14 @@ extension SaveFileWalk {
       case .end: return .end
       case .checkpoint: return .checkpoint
       case .staticDataEnd: stream.hasStaticDataEnd = true
+      case .x86PVVcpuBasic: hasLastRecords = true
+      case .hvmParams where isPVH: hasLastRecords = true
       default: break
       }
     }
   }
 
-  private func wrongLength(_ head: RecordHead, _ structure: SaveFileStructure) -> SaveFileFailure {
+  func wrongLength(_ head: RecordHead, _ structure: SaveFileStructure) -> SaveFileFailure {
     fail(.corrupt, structure, .bodyLength, at: head.offset + 4, found: UInt64(head.bodyBytes))
   }
 

@@ -92,11 +92,12 @@ extension SaveFileWalk {
 
   /// A record of unknown type: an optional one.
   mutating func passOver(
-    _ head: RecordHead, _ structure: SaveFileStructure
+    _ head: RecordHead, _ structure: SaveFileStructure, maxBodyBytes: UInt32 = .max
   ) throws(SaveFileFailure) {
     guard head.isOptional else {
       throw fail(.unsupported, structure, .type, at: head.offset, found: UInt64(head.type))
     }
+    guard head.bodyBytes <= maxBodyBytes else { throw wrongLength(head, structure) }
     try skip(UInt64(head.bodyBytes), of: structure)
     try readPadding(head.bodyBytes, of: structure)
     accept(head.entry(structure))
@@ -118,6 +119,8 @@ extension SaveFileWalk {
 
   private mutating func readLibxc(_ stream: inout LibxlStream) throws(SaveFileFailure) {
     guard var libxc = stream.libxc else { preconditionFailure("libxc's records without headers") }
+    // What comes now has an end of its own.
+    hasLastRecords = false
     if try readLibxcRecords(&libxc) == .checkpoint {
       stream.isInCheckpoint = true
       stream.isCheckpointed = true
@@ -149,10 +152,9 @@ extension SaveFileWalk {
     let rest = UInt64(head.bodyBytes) - 8
     if type == .emulatorXenstoreData {
       try readXenstoreData(rest)
-    } else if emulator != 0 {
-      try copyState(rest, structure, recordOffset: head.offset)
     } else {
-      try skip(rest, of: structure)
+      // Of emulator 0, too: Xen's converter of older streams does not say which QEMU's it is.
+      try copyState(rest, structure, recordOffset: head.offset)
     }
     try readPadding(head.bodyBytes, of: structure)
     accept(head.entry(structure, first: emulator, second: UInt64(index)))

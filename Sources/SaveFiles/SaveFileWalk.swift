@@ -23,6 +23,10 @@ public struct SaveFileWalk: ~Copyable {
   /// Of the next byte.
   var position: UInt64 = 0
   public private(set) var facts = SaveFileFacts()
+  /// The guest's configuration says that it is one: then it has no emulator.
+  var isPVH = false
+  /// What a writer puts last has come: QEMU's state, or of a guest without one its processors.
+  var hasLastRecords = false
   /// The first `SaveFileEntry.maxCount` of them, encoded.
   public private(set) var entries: [UInt8] = []
 
@@ -51,13 +55,25 @@ public struct SaveFileWalk: ~Copyable {
     case .libvirt: try readLibvirtHeader()
     case .libxl: break
     case .xenopsd:
-      // What follows on a virtual disk is nobody's.
-      return try readSuspendImage()
+      try readSuspendImage()
+      facts.bytesBehind = try countRest()
+      return
     case nil: preconditionFailure("a save file without a format")
     }
     try readLibxlStream()
-    if input.shape.kind == .blockDevice { return }
-    if try fetch(1) > 0 { throw fail(.corrupt, .saveFile, .trailing, at: position) }
+    let bytesBehind = try countRest()
+    // END is zeros: in a file whose end was lost and reads as zeros, there is one as well.
+    guard bytesBehind == 0 || hasLastRecords else {
+      throw fail(.corrupt, .saveFile, .trailing, at: facts.bytes)
+    }
+    facts.bytesBehind = bytesBehind
+  }
+
+  /// How many bytes follow: what a restorer does not read. A pipe is read to its end, so that who writes
+  /// into it can.
+  private mutating func countRest() throws(SaveFileFailure) -> UInt64 {
+    if let total = input.shape.totalBytes { return total - min(total, position) }
+    do throws(SystemError) { return try input.skip(.max) } catch { throw .input(error) }
   }
 
   func fail(
@@ -159,6 +175,7 @@ public struct SaveFileWalk: ~Copyable {
       left -= UInt64(piece)
     }
     facts.state = state
+    hasLastRecords = true
   }
 
   private static func copy(

@@ -21,6 +21,8 @@ public struct DiskInput: ~Copyable {
   /// header, before the capacity was known.
   private var end: UInt64
   private var isAtEnd = false
+  /// So much is fetched at once at least, wanted or not; nil for as much as there is room for.
+  private var aheadBytes: Int?
 
   /// Header, and the whole of most device states when stored.
   private static let initialWindowBytes = 65_536
@@ -72,7 +74,7 @@ public struct DiskInput: ~Copyable {
     let start = window.upperBound
     let room = UInt64(buffer.byteCount - start)
     let offset = fetchOffset
-    let left = offset < end ? min(end - offset, room) : 0
+    let left = offset < end ? min(end - offset, room, ahead(of: count)) : 0
     if left == 0 {
       isAtEnd = true
       return
@@ -86,8 +88,20 @@ public struct DiskInput: ~Copyable {
       ? try input.read(into: &target, from: start)
       : try input.read(into: &target, from: start, at: place)
     if fetched == 0 { isAtEnd = true }
+    // What is read on, is read in larger and larger pieces.
+    if let bytes = aheadBytes {
+      aheadBytes = bytes < DiskInput.initialWindowBytes ? 2 * bytes : nil
+    }
     window = window.lowerBound..<(start + fetched)
     fetchOffset += UInt64(fetched)
+  }
+
+  /// How much to fetch so that `count` bytes are there, up to the end of a block.
+  private func ahead(of count: Int) -> UInt64 {
+    guard let aheadBytes else { return .max }
+    let wanted = fetchOffset + UInt64(max(count - window.count, aheadBytes))
+    let block = UInt64(Layout.blockBytes)
+    return (wanted + block - 1) / block * block - fetchOffset
   }
 
   /// The first `count` fetched bytes.
@@ -108,19 +122,20 @@ public struct DiskInput: ~Copyable {
   ///
   /// - Returns: `count`, or less at the end.
   public mutating func skip(_ count: UInt64) throws(SystemError) -> UInt64 {
-    var done: UInt64 = 0
-    while done < count {
-      if window.isEmpty && kind != .stream {
-        // Whole blocks, so that reads stay aligned for O_DIRECT.
-        let wanted = count - done
-        let target = fetchOffset + min(wanted, end - min(end, fetchOffset))
-        let block = target / UInt64(Layout.blockBytes) * UInt64(Layout.blockBytes)
-        if block > fetchOffset {
-          done += block - fetchOffset
-          fetchOffset = block
-          window = 0..<0
-        }
+    var done = min(count, UInt64(window.count), end - min(end, fetchOffset - UInt64(window.count)))
+    consume(Int(done))
+    if window.isEmpty && kind != .stream {
+      // Whole blocks, so that reads stay aligned for O_DIRECT.
+      let target = fetchOffset + min(count - done, end - min(end, fetchOffset))
+      let block = target / UInt64(Layout.blockBytes) * UInt64(Layout.blockBytes)
+      if block > fetchOffset {
+        done += block - fetchOffset
+        fetchOffset = block
+        window = 0..<0
+        aheadBytes = Layout.blockBytes
       }
+    }
+    while done < count {
       let piece = try fetch(Int(min(count - done, UInt64(DiskInput.maxFetchBytes))))
       if piece == 0 { break }
       consume(piece)

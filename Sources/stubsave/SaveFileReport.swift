@@ -19,6 +19,8 @@ struct SaveFileReport: Encodable {
   let message: String?
   /// Of a good one; what may follow left out.
   let containerBytes: UInt64?
+  /// What may follow it.
+  let bytesBehind: UInt64?
   let state: State?
 
   /// Where QEMU's state is.
@@ -52,12 +54,13 @@ struct SaveFileReport: Encodable {
     offset = judgement.place?.offset
     message = judgement.reason?.text
     containerBytes = judgement.status == .good ? judgement.facts.bytes : nil
+    bytesBehind = judgement.status == .good ? judgement.facts.bytesBehind : nil
     state = judgement.state.map(State.init)
   }
 
   enum CodingKeys: CodingKey {
     case type, path, container, verdict, exitCode, structure, field, offset, message
-    case containerBytes, state
+    case containerBytes, bytesBehind, state
   }
 }
 
@@ -123,7 +126,12 @@ extension SaveFileJudgement {
       let text = reason?.text ?? ""
       return place == nil ? "\(path.text): error: \(text)" : "\(path.text): \(text)"
     }
-    return "\(path.text): good: \(format.name), \(facts.bytes) bytes; \(stateLine)"
+    return "\(path.text): good: \(format.name), \(facts.bytes) bytes\(behind); \(stateLine)"
+  }
+
+  /// The remark on what is no part of it.
+  var behind: String {
+    facts.bytesBehind == 0 ? "" : ", \(facts.bytesBehind) bytes behind its end are not looked at"
   }
 
   var stateLine: String {

@@ -6,7 +6,7 @@ import Toolstack
 enum SaveFileText {
   static func lines(_ judgement: SaveFileJudgement) -> [String] {
     let format = judgement.facts.format.map { "\($0.name)" } ?? "no save file"
-    var lines = ["\(judgement.path.text): \(format), \(judgement.word)"]
+    var lines = ["\(judgement.path.text): \(format), \(judgement.word)\(judgement.behind)"]
     if !judgement.entries.isEmpty {
       lines.append("headers and records")
       lines.append("        offset       bytes  structure")

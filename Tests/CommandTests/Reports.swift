@@ -83,7 +83,7 @@ struct ManifestJSON: Decodable {
 
   struct SaveFile: Decodable {
     let file: String
-    let container: String
+    let container: String?
     let exitCode: Int32
     let structure: String?
     let field: String?

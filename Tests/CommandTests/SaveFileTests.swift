@@ -109,11 +109,46 @@ struct SaveFileTests {
   }
 
   static let refused: [(String, Int32)] = [
-    ("corrupt/xl-trailing-byte.xlsave", 2), ("corrupt/xl-trailer-hash.xlsave", 2),
+    ("corrupt/xl-zeros-from-memory.xlsave", 2), ("corrupt/xl-trailer-hash.xlsave", 2),
     ("incomplete/libxl-without-end.libxl", 3), ("good/worked-example.savedisk", 4),
     ("states/x08-pc-min-nousb-novga.dev", 4), ("unsupported/suspend-second-state.suspend", 6),
-    ("over-limit/xl-state-huge.xlsave", 7),
+    ("over-limit/xl-state-huge.xlsave", 7), ("not-a-save-disk/gzip.foreign", 4),
   ]
+
+  /// What `verify`, `inspect` and `extract` say of what is no save file, or too old a one.
+  static let named: [(String, Int32, String)] = [
+    ("not-a-save-disk/gzip.foreign", 4, "gzip; decompress it first: zcat"),
+    ("not-a-save-disk/zstd.foreign", 4, "zstdcat"), ("not-a-save-disk/xz.foreign", 4, "xzcat"),
+    ("not-a-save-disk/qcow2.foreign", 4, "qcow2"),
+    ("not-a-save-disk/elf-core.foreign", 4, "ELF core"),
+    ("not-a-save-disk/xend.foreign", 4, "xend's, of Xen 4.4 or older"),
+    ("not-a-save-disk/libvirt-qemu.foreign", 4, "LibvirtQemudSave"),
+    ("not-a-save-disk/libxc-alone.foreign", 4, "--format libxl"),
+    ("unsupported/xl-old-stream.xlsave", 6, "Xen 4.5 or older; Xen's convert-legacy-stream"),
+    ("unsupported/libvirt-version-1.libvirtsave", 6, "virsh restore converts it"),
+    ("unsupported/suspend-old-signature.suspend", 6, "older format, XenSavedDomain"),
+  ]
+
+  @Test(arguments: named)
+  func whatIsNotOursIsNamed(name: String, code: Int32, words: String) async throws {
+    for command in ["verify", "inspect", "extract"] {
+      let outcome = try await bench.stubsave(command, name, exits: code, in: Repository.fixtures)
+      #expect(outcome.complaints.contains(words) && outcome.complaintLines.count == 1)
+    }
+  }
+
+  @Test func ofMoreThanAFileTheRestIsCounted() async throws {
+    let path = Repository.fixture("good/xl-padded.xlsave")
+    let line = try await bench.stubsave("verify", path).lines[0]
+    #expect(
+      line.contains("good: xl save file, 4683 bytes, 437 bytes behind its end are not looked at;"))
+    let verdict = try await bench.stubsave("verify", "--json", path).json(SaveFileJSON.self)
+    #expect(verdict.bytesBehind == 437)
+    let inspection = try await bench.stubsave("inspect", path)
+    #expect(
+      inspection.lines[0].hasSuffix(
+        "xl save file, good, 437 bytes behind its end are not looked at"))
+  }
 
   @Test(arguments: refused) func ofAnyOtherFileNothing(name: String, code: Int32) async throws {
     let path = Repository.fixture(name)
@@ -191,6 +226,7 @@ struct SaveFileJSON: Decodable {
   let field: String?
   let offset: Int?
   let containerBytes: Int?
+  let bytesBehind: Int?
   let state: State?
 
   struct State: Decodable {

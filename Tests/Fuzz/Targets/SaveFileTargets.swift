@@ -56,7 +56,8 @@ private func judge(
   else { finding("no save file, or no output") }
   let total = UInt64(input.count)
   switch verdict.problem {
-  case nil: require(verdict.facts.bytes <= total, "longer than the input")
+  case nil:
+    require(verdict.facts.bytes + verdict.facts.bytesBehind == total, "of another length")
   case .container(.file(let error))?: check(error, inputBytes: total)
   case .container(let failure)?: finding("a failure: \(failure)")
   case .trailer(let error)?: check(error, inputBytes: input.count)
