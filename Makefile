@@ -149,6 +149,7 @@ test-formats: build
 	$(PYTHON) Tests/Formats/check_ksy.py
 	.build/release/stubsave verify --replay fixtures
 	$(PYTHON) Tests/Formats/check_reader.py
+	$(PYTHON) Tests/Formats/releases.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/Formats/check_containers.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/Formats/passed_over.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/Formats/field_table.py --check --stubsave .build/release/stubsave
