@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Keep what a release writes: fixtures/releases/VERSION, made once and never again.
 
+And the SHA-256 of every fixture that is good at the time: it stays one.
+
 Disks of every codec, allocated ones of both directions, archives, state files with dom0's lines, an EMULATOR_CONTEXT
 record; from a real QEMU, its agent and dom0's commands over a real xenstored. Tests/Formats/releases.py holds every later
 program against them. Run by Tests/Xenstored/xenstored.py, as root.
@@ -104,6 +106,9 @@ async def run(options: argparse.Namespace, directory: Path) -> None:
     await disks(stubs.lab, kept)
     await dumps(stubs, kept)
     kept.close(options.version)
+    good = sorted((ROOT / "fixtures/good").glob("*.savedisk"))
+    (kept.folder / "good.sha256").write_text("".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in good))
     folder.mkdir(parents=True)
     for path in sorted(kept.folder.iterdir()):
         (folder / path.name).write_bytes(path.read_bytes())

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What earlier releases have written is read as it was: fixtures/releases, never written again.
 
-Every file has the bytes that it had. Disks and archives are good to `stubsave` and to reader.py, and give the
+Every file has the bytes that it had, and so has every fixture that was good then. Disks and archives are good to `stubsave` and to reader.py, and give the
 state that they were made of; state files have a good trailer to `stubsave inspect` and to Tests/Formats/trailer.py, and a
 record is what `wrap` makes of its state file today.
 """
@@ -87,6 +87,17 @@ class Checker:
         return kinds[self.entry["kind"]]()
 
 
+def lost(folder: Path) -> list[str]:
+    """Fixtures that were good when the release was made, and are others now or not there."""
+    found = []
+    for line in (folder / "good.sha256").read_text().splitlines():
+        digest, name = line.split("  ")
+        path = ROOT / "fixtures/good" / name
+        if not path.is_file() or sha256(path.read_bytes()) != digest:
+            found.append(f"{folder.name}: good/{name} is not what it was")
+    return found
+
+
 def main() -> int:
     """The command; returns the exit code."""
     parser = argparse.ArgumentParser(description="Files of earlier releases.")
@@ -95,13 +106,14 @@ def main() -> int:
     passed = failed = 0
     for folder in sorted(RELEASES.iterdir()):
         entries = json.loads((folder / "manifest.json").read_text())["files"]
-        names = {entry["file"] for entry in entries} | {"manifest.json"}
+        names = {entry["file"] for entry in entries} | {"manifest.json", "good.sha256"}
         problems = [f"{folder.name}/{path.name}: is not in the manifest"
                     for path in folder.iterdir() if path.name not in names]
         for entry in entries:
             complaints = Checker(program, folder / entry["file"], entry).all()
             problems += [f"{folder.name}/{entry['file']}: {text}" for text in complaints]
             passed += not complaints
+        problems += lost(folder)
         failed += len(problems)
         print("\n".join(problems), end="\n" if problems else "", file=sys.stderr)
     print(f"{passed} passed, {failed} failed")
