@@ -145,6 +145,7 @@ coverage: test-debug
 
 # The document, the .ksy, the readers and the fixtures against each other; and the worst disks.
 test-formats: build
+	$(PYTHON) Tests/Formats/merged_constants.py .build/embedded/release
 	$(PYTHON) fixtures/make.py --check
 	$(PYTHON) Tests/Formats/check_ksy.py
 	.build/release/stubsave verify --replay fixtures

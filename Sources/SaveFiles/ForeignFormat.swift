@@ -96,7 +96,8 @@ public enum ForeignFormat: UInt8, Sendable, BitwiseCopyable, CaseIterable {
 }
 
 extension RawSpan {
-  /// Whether the first `count` bytes, as a big-endian number, are `number`.
+  /// Whether the first `count` bytes, as a big-endian number, are `number`. No array: the compiler mixes
+  /// those of one function up (Tests/Formats/merged_constants.py).
   fileprivate func begins(with number: UInt64, count: Int) -> Bool {
     guard byteCount >= count else { return false }
     var found: UInt64 = 0
