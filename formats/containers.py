@@ -203,7 +203,7 @@ class Reader:
             start = self.at
             kind, length = struct.unpack("<QQ", self.need(16, "suspend image header"))
             if kind not in XENOPSD_NAMES:  # S2
-                raise Bad(UNSUPPORTED, "suspend image header", "type", start)
+                raise Bad(UNSUPPORTED if kind else CORRUPT, "suspend image header", "type", start)
             name = XENOPSD_NAMES[kind]
             full = f"xenopsd {name}"
             if name == "Libxc_legacy":  # S2
@@ -533,6 +533,8 @@ def foreign(data: bytes) -> Optional[tuple[str, bool]]:
     """Section 9: what a file is that is no save file, and whether `verify` judges it."""
     if data[:4] == b"\x7fELF" and data[16:18] == (b"\0\4" if data[5:6] == b"\2" else b"\4\0"):
         return "ELF core", False
+    if data[:4] == b"\x7fELF":
+        return "ELF file", False
     for offset, magic, word, is_judged in FOREIGN:
         if data.startswith(magic, offset):
             return word, is_judged

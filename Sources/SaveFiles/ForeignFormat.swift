@@ -4,7 +4,7 @@ import SaveDisk
 public enum ForeignFormat: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case gzip = 1
   case zstd, xz, bzip2, lz4, lzop, zip, tar
-  case qcow2, vhd, elfCore, memoryDump
+  case qcow2, vhd, elfCore, elf, memoryDump
   case xend, libvirtQEMU, libvirtQEMUUnfinished, libxc
   case qemuState, saveDisk
 
@@ -34,6 +34,7 @@ public enum ForeignFormat: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .qcow2: bytes.begins(with: 0x5146_49FB, count: 4)
     case .vhd: bytes.begins(with: "conectix")
     case .elfCore: ForeignFormat.isCore(bytes)
+    case .elf: ForeignFormat.isELF(bytes)
     case .memoryDump:
       // QEMU's and makedumpfile's, and libxc's before it wrote ELF (XC_CORE_MAGIC).
       bytes.begins(with: "KDUMP   ") || bytes.begins(with: "makedumpfile\0")
@@ -56,11 +57,13 @@ public enum ForeignFormat: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     return cursor.bytes16() == Layout.magic
   }
 
+  private static func isELF(_ bytes: RawSpan) -> Bool {
+    bytes.begins(with: 0x7F45_4C46, count: 4)
+  }
+
   /// `e_type` ET_CORE, in the byte order of `EI_DATA` (elf.h).
   private static func isCore(_ bytes: RawSpan) -> Bool {
-    guard bytes.begins(with: 0x7F45_4C46, count: 4) && bytes.byteCount >= 18 else {
-      return false
-    }
+    guard isELF(bytes) && bytes.byteCount >= 18 else { return false }
     let isBigEndian = bytes.byte(at: 5) == 2
     let (low, high) = isBigEndian ? (17, 16) : (16, 17)
     return bytes.byte(at: low) == 4 && bytes.byte(at: high) == 0
@@ -83,6 +86,7 @@ public enum ForeignFormat: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .qcow2: "a qcow2 disk image; qemu-img snapshot -l lists QEMU's snapshots in it"
     case .vhd: "a VHD disk image; what is looked for may be on the disk in it"
     case .elfCore: "an ELF core, a dump of a guest's memory: has no state, cannot be restored"
+    case .elf: "an ELF file, and no core"
     case .memoryDump: "a dump of a guest's memory: has no state, cannot be restored"
     case .xend: "xend's, of Xen 4.4 or older; only xm restore there takes it"
     case .libvirtQEMU: "LibvirtQemudSave, of libvirt's QEMU driver (KVM); virsh restore takes it"

@@ -25,7 +25,9 @@ extension SaveFileWalk {
     try need(SaveFileWalk.headerBytes, of: .suspendImageHeader)
     let (number, length) = SaveFileWalk.header(input.bytes(SaveFileWalk.headerBytes))
     guard let type = ImageRecordType(rawValue: number) else {
-      throw fail(.unsupported, .suspendImageHeader, .type, at: start, found: number)
+      // What was lost reads as zeros.
+      let verdict = number == 0 ? VerdictClass.corrupt : .unsupported
+      throw fail(verdict, .suspendImageHeader, .type, at: start, found: number)
     }
     let structure = type.structure
     try require(type, number, length, at: start, hasMemory)
