@@ -3,6 +3,7 @@
 
 #include <linux/fs.h>
 #include <linux/loop.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <spawn.h>
 #include <stddef.h>
@@ -25,6 +26,14 @@ const int stubsave_O_DIRECT = O_DIRECT;
 void stubsave_ignore_signal(int number) { signal(number, SIG_IGN); }
 
 int stubsave_memfd_create(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
+
+int stubsave_openat_in_root(int root, const char *path, int flags) {
+  struct open_how how = {.flags = (unsigned)flags, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+  return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+}
+int stubsave_exchange(int dir, const char *name, const char *other) {
+  return renameat2(dir, name, dir, other, RENAME_EXCHANGE);
+}
 
 int stubsave_flock(int fd, int operation) { return flock(fd, operation); }
 

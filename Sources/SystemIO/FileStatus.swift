@@ -11,6 +11,10 @@ public struct FileStatus: Sendable {
   public let bytes: UInt64
   /// Whose it is: a user's number.
   public let owner: UInt32
+  /// Who may do what with it, as chmod(2) has it, with the sticky bit and its like.
+  public let permissions: UInt32
+  /// A symbolic link itself; `kind` is `.other` then.
+  public let isLink: Bool
   /// Device and inode, the file's identity.
   public let device: UInt64
   public let inode: UInt64
@@ -46,6 +50,8 @@ public struct FileStatus: Sendable {
     default: bytes = blockDeviceBytes
     }
     owner = status.st_uid
+    permissions = UInt32(status.st_mode) & 0o7777
+    isLink = Int32(status.st_mode) & S_IFMT == S_IFLNK
     device = UInt64(status.st_dev)
     inode = UInt64(status.st_ino)
     // Linux's 64-bit dev_t (sys/sysmacros.h).

@@ -18,7 +18,7 @@ struct GivenState: ~Copyable {
     reading.acceptedCodecs = options.acceptedCodecs
     let input =
       options.isRootsFile
-      ? try openRootsFile(options.input) : try DiskCommands.openInput(options.input)
+      ? try RootsFile.open(options.input) : try DiskCommands.openInput(options.input)
     let copy = try privateCopy(
       of: input, options.input, reading.limits, options.transfer.spoolDirectory)
     if try attempt(
@@ -30,26 +30,6 @@ struct GivenState: ~Copyable {
       return try fromArchive(copy.file, options, reading)
     }
     return try fromStateFile(copy, options, reading)
-  }
-
-  private static func openRootsFile(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
-    let input = try openItself(path)
-    let status = try attempt(path) { () throws(SystemError) in try input.status() }
-    if status.kind == .regular && status.owner == 0 { return input }
-    throw notRootsFile(path)
-  }
-
-  private static func openItself(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
-    do throws(SystemError) {
-      return try FileDescriptor.open(path, .readItself)
-    } catch {
-      if error.errno == Errno.loop { throw notRootsFile(path) }
-      throw ToolError(error, path)
-    }
-  }
-
-  private static func notRootsFile(_ path: SystemPath) -> ToolError {
-    ToolError(.permission, path) { $0.append("is no regular file of root's") }
   }
 
   /// All of a state file or an archive, so that nobody can change it any more.

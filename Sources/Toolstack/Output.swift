@@ -40,6 +40,22 @@ struct Output: ~Copyable {
     }
   }
 
+  /// A new file in a place where nothing but one is of any use, whatever has the name until then: a FIFO there
+  /// would be waited for, and a link or a device lead elsewhere. Only a directory stays.
+  init(replacing path: SystemPath) throws(ToolError) {
+    try Output.requireReplaceable(path)
+    let made = try attempt(path) { () throws(SystemError) in try NewFile(for: path) }
+    self.init(path, .newFile(isReplacing: true), made, nil)
+  }
+
+  /// - Throws: `.wouldDestroy` if `init(replacing:)` would not do.
+  static func requireReplaceable(_ path: SystemPath) throws(ToolError) {
+    guard let status = try? FileStatus.of(path, followingLinks: false) else { return }
+    if status.kind == .directory {
+      throw ToolError(.wouldDestroy, path) { $0.append("is a directory") }
+    }
+  }
+
   private init(
     _ path: SystemPath, _ kind: Kind, _ file: consuming NewFile?,
     _ target: consuming FileDescriptor?

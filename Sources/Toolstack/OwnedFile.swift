@@ -63,13 +63,14 @@ struct OwnedFile: ~Copyable {
 
   /// Whether its owner lives. Does not get in the way of somebody who claims it.
   static func isOwned(_ path: SystemPath) -> Bool {
-    guard let file = try? FileDescriptor.open(path, .read) else { return false }
+    guard let file = try? FileDescriptor.open(path, .readItself) else { return false }
     return (try? file.isLocked()) ?? false
   }
 
   /// What somebody has written into his, without claiming it.
   static func look(at path: SystemPath) -> [UInt8]? {
-    guard let file = try? FileDescriptor.open(path, .read), let status = try? file.status() else {
+    guard let file = try? FileDescriptor.open(path, .readItself), let status = try? file.status()
+    else {
       return nil
     }
     return try? file.bytes(count: min(status.bytes, UInt64(maxBytes)))

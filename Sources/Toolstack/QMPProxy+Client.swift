@@ -50,6 +50,7 @@ extension QMPProxy {
       }
       try makeReady()
       session?.isOrdered()
+      consoleState = hasSession ? nil : try ConsoleState.expect(at: options.dump.output)
     case .logDirtyOff, .other: break
     }
   }
@@ -57,6 +58,8 @@ extension QMPProxy {
   /// A disk is attached, and the agent has dropped what QEMU has written before.
   private mutating func makeReady() throws(ToolError) {
     let deadline = Deadline(timeoutMilliseconds: QMPProxy.readyMilliseconds)
+    // While the guest still runs.
+    try Output.requireReplaceable(options.dump.output)
     // The last save's, on its way back.
     if session?.isOver == true { endSession() }
     if !hasSession {

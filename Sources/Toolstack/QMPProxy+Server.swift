@@ -81,7 +81,9 @@ extension QMPProxy {
 
   /// The state, to where libxl reads it.
   private mutating func fetch(since start: UInt64) throws(ToolError) {
-    guard let report = try session?.save(signals: signals) else { return try requireState() }
+    guard let report = try session?.save(signals: signals) else {
+      return try takeFromConsole()
+    }
     var text = PlainText()
     text.append(stateBytes: report.stateBytes, digest: report.digest)
     text.append(", is in ")
@@ -92,20 +94,15 @@ extension QMPProxy {
     log(text)
   }
 
-  /// What came over the console is at least a state's beginning: libxl takes an empty file, too.
-  private func requireState() throws(ToolError) {
-    let path = options.dump.output
-    let file = try attempt(path) { () throws(SystemError) in
-      try FileDescriptor.open(path, .readItself)
+  /// Without an agent.
+  private mutating func takeFromConsole() throws(ToolError) {
+    guard let state = consoleState.take() else {
+      throw ToolError(.stubdomainFailed, options.place.name) {
+        $0.append("the save has lost its disk before QEMU had written")
+      }
     }
-    let isState = try attempt(path) { () throws(SystemError) in
-      guard try file.status().kind == .regular else { return false }
-      return try file.beginsWithQEMUMagic()
-    }
-    if isState { return try requireNoTrailer(of: file, path) }
-    throw ToolError(.notASaveDisk, path) {
-      $0.append("the stubdomain has no stubsave-agent, and no state came over its console")
-    }
+    let file = try state.require()
+    try requireNoTrailer(of: file, options.dump.output)
   }
 
   /// What stands at the end of libxl's file is taken for dom0's word when it comes back. That the

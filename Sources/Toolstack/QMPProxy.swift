@@ -65,6 +65,8 @@ public struct QMPProxy: ~Copyable {
   var server: LineConnection?
   var relay: QMPRelay
   var session: SaveSession?
+  /// Of a save without an agent: what is to come over the console.
+  var consoleState: ConsoleState?
   /// Until when QEMU may work at a save.
   var saveDeadline: Deadline?
   /// When the disk is taken back, if nobody says a word before.

@@ -106,7 +106,7 @@ struct SaveSession: ~Copyable {
     let origin = try agent.origin()
     let agents = Origin.agents(carried.metadata)
     let metadata = origin?.lines(with: agents, at: Date()) ?? agents
-    var output = try Output(options.output, isForced: true, opensNow: true)
+    var output = try Output(replacing: options.output)
     try Dump.deliver(carried, metadata, options, to: &output, heeding: signals)
     return DumpReport(
       stateBytes: carried.stateBytes, diskBytes: carried.diskBytes, digest: carried.digest,

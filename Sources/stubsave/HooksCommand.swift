@@ -23,27 +23,18 @@ struct HooksOptions: ParsableArguments {
   var toolstack: Toolstack
 
   @Option(help: ArgumentHelp("The system that is meant, if not this one.", valueName: "directory"))
-  var root = "/"
+  var root = PathArgument(path: SystemPath(word: "/"))
 
   func validate() throws {
-    guard root.hasPrefix("/") else { throw ValidationError("--root must begin with /.") }
-  }
-
-  func options() throws(ToolError) -> HookOptions {
-    var options = HookOptions(program: try program())
-    options.root = root.count > 1 && root.hasSuffix("/") ? String(root.dropLast()) : root
-    return options
-  }
-
-  /// This program, as the system sees it that is meant.
-  private func program() throws(ToolError) -> String {
-    let own = SystemPath(word: "/proc/self/exe")
-    do throws(SystemError) {
-      let path = String(decoding: try Names.target(of: own).bytes, as: UTF8.self)
-      return root != "/" && path.hasPrefix(root + "/") ? String(path.dropFirst(root.count)) : path
-    } catch {
-      throw ToolError(error, own)
+    guard root.path.bytes.first == UInt8(ascii: "/") else {
+      throw ValidationError("--root must begin with /.")
     }
+  }
+
+  func options() -> HookOptions {
+    var options = HookOptions()
+    options.root = root.path
+    return options
   }
 }
 
@@ -67,11 +58,10 @@ struct HooksInstall: ParsableCommand {
 
   func run() throws {
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
-      var options = try hooks.options()
+      var options = hooks.options()
       options.isDryRun = dryRun
       options.proxyOptions = settings.words
-      try HooksText.say(try Hooks.install(options), json: output.json)
-      return .good
+      return try HooksText.say(try Hooks.install(options), json: output.json)
     }
   }
 }
@@ -91,10 +81,9 @@ struct HooksRemove: ParsableCommand {
 
   func run() throws {
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
-      var options = try hooks.options()
+      var options = hooks.options()
       options.isDryRun = dryRun
-      try HooksText.say(try Hooks.remove(options), json: output.json)
-      return .good
+      return try HooksText.say(try Hooks.remove(options), json: output.json)
     }
   }
 }
@@ -110,9 +99,10 @@ struct HooksShow: ParsableCommand {
 
   func run() throws {
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
-      let places = try Hooks.places(try hooks.options())
+      let places = try Hooks.places(hooks.root.path)
       // Without Xen running there is nobody to be listed.
-      let isHere = hooks.root == "/" && FileManager.default.fileExists(atPath: xenstore.path.text)
+      let isHere =
+        hooks.root.path.text == "/" && FileManager.default.fileExists(atPath: xenstore.path.text)
       let others = isHere ? try Hooks.proxiesOfOthers(xenstore.path) : []
       if output.json {
         try Console.say(json: HooksReport(places, others))
@@ -126,12 +116,17 @@ struct HooksShow: ParsableCommand {
 }
 
 enum HooksText {
-  static func say(_ lines: [PlainText], json: Bool) throws(ToolError) {
-    if json {
-      try Console.say(json: StepsReport(steps: lines.map(\.text)))
-      return
+  /// - Throws: the first of the failures; the others are told before.
+  static func say(_ outcome: HookOutcome, json: Bool) throws(ToolError) -> ExitStatus {
+    if !json {
+      for line in outcome.said { try Console.say(line.text) }
+    } else if !outcome.said.isEmpty || outcome.failures.isEmpty {
+      try Console.say(json: StepsReport(steps: outcome.said.map(\.text)))
     }
-    for line in lines { try Console.say(line.text) }
+    for warning in outcome.warnings { Console.warn(warning.path, warning.text) }
+    for failure in outcome.failures.dropFirst() { Console.complain(failure.text) }
+    if let first = outcome.failures.first { throw first }
+    return .good
   }
 
   static func line(_ place: HookPlace) -> String {
@@ -141,6 +136,14 @@ enum HooksText {
     case .orphaned:
       "\(place.path): stubsave's, of a Xen that is no longer there; "
         + "`stubsave hooks remove xl` takes it away"
+    case .empty:
+      "\(place.path): nothing, but libxl's own is vchan-socket-proxy.distrib; "
+        + "`stubsave hooks install xl` puts ours there, `remove` libxl's own"
+    case .gone:
+      "\(place.path): not there, but dpkg diverts it; `stubsave hooks remove xl` ends that"
+    case .unclear:
+      "\(place.path): it or vchan-socket-proxy.distrib is neither libxl's own nor stubsave's; "
+        + "look what they are"
     }
   }
 
@@ -166,7 +169,7 @@ struct HooksReport: Encodable {
 
   struct Place: Encodable {
     let path: String
-    /// `original`, `ours`, `orphaned`.
+    /// `original`, `ours`, `orphaned`, `empty`, `gone`, `unclear`.
     let state: String
   }
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import stat
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -38,44 +40,133 @@ async def refused(work: Awaitable[object]) -> str:
 
 
 async def no_agent(here: Scene) -> str:
-    """QMP goes through; a success does if a state's beginning has come by itself into the file."""
+    """QMP goes through; a success does if a state's beginning comes into the file in this save."""
     bench, saved = here.bench, here.bench.saved
     await bench.store.remove(HINT)
     other = Path(bench.lab.path("other"))
     other.write_bytes(ENOUGH)
-    forms: dict[str, tuple[bool, Callable[[], object]]] = {
-        "nothing": (False, lambda: None),
-        "an empty file": (False, saved.touch),
-        "zeros": (False, lambda: saved.write_bytes(bytes(1 << 16))),
-        "three bytes": (False, lambda: saved.write_bytes(ENOUGH[:3])),
-        "a link to a state": (False, lambda: saved.symlink_to(other)),
-        "a directory": (False, saved.mkdir),
-        "a state with a trailer": (False, lambda: saved.write_bytes(
+
+    def old(content: bytes, time: float) -> None:
+        saved.write_bytes(content)
+        os.utime(saved, (time, time))
+
+    def foreign(content: bytes) -> None:
+        saved.write_bytes(content)
+        os.chown(saved, 65534, 65534)
+
+    def nothing() -> None:
+        pass
+
+    def null() -> None:
+        os.mknod(saved, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+
+    def replaced(make: Callable[[], object]) -> None:
+        saved.unlink()
+        make()
+
+    Make = Callable[[], object]
+    # Whether it is good, what is there before, and what comes while QEMU saves.
+    forms: dict[str, tuple[bool, Make, Make]] = {
+        "nothing": (False, nothing, nothing),
+        "an empty file": (False, saved.touch, nothing),
+        "zeros": (False, nothing, lambda: saved.write_bytes(bytes(1 << 16))),
+        "three bytes": (False, nothing, lambda: saved.write_bytes(ENOUGH[:3])),
+        "a link to a state": (False, nothing, lambda: saved.symlink_to(other)),
+        "a directory": (False, nothing, saved.mkdir),
+        "a FIFO": (False, nothing, lambda: os.mkfifo(saved)),
+        "a state with a trailer": (False, nothing, lambda: saved.write_bytes(
             forged.state_file(forged.STATE))),
-        "a FIFO": (False, lambda: os.mkfifo(saved)),
-        "a state": (True, lambda: saved.write_bytes(ENOUGH)),
+        "a device": (False, nothing, null),
+        "a state that is not root's": (False, nothing, lambda: foreign(ENOUGH)),
+        "a state": (True, nothing, lambda: saved.write_bytes(ENOUGH)),
+        "a state into an empty file": (True, saved.touch, lambda: saved.write_bytes(ENOUGH)),
+        "a FIFO for an empty file": (False, saved.touch, lambda: replaced(lambda: os.mkfifo(saved))),
+        "a state of just before": (False, lambda: saved.write_bytes(ENOUGH), nothing),
+        "a state of long ago": (False, lambda: old(ENOUGH, 1e9), nothing),
+        "a state of times to come": (False, lambda: old(ENOUGH, 4e9), nothing),
+        "a state behind one of another time": (
+            False, lambda: old(ENOUGH, 1e9), lambda: saved.write_bytes(ENOUGH * 2)),
+        "a state over one of another time": (
+            False, lambda: old(ENOUGH, 1e9), lambda: saved.write_bytes(ENOUGH)),
+        "a link to a state, before": (False, lambda: saved.symlink_to(other), nothing),
+        "a directory, before": (False, saved.mkdir, nothing),
+        "a FIFO, before": (False, lambda: os.mkfifo(saved), nothing),
+        "a device, before": (False, null, nothing),
     }
     said = list[str]()
     async with here.proxy() as proxy:
-        for name, (is_good, make) in forms.items():
-            make()
-            await proxy.libxl.begin()
-            expect(not here.kernels.held, "a disk is attached for nobody")
-            order = proxy.libxl.order(bench.lab.path("console"))
+        for name, (is_good, before, meanwhile) in forms.items():
+
+            async def comes(saving: Saving, make: Make = meanwhile) -> None:
+                reply = await saving.order()
+                make()
+                await saving.say(reply)
+
+            before()
             try:
-                if is_good:
-                    await order
+                start = time.monotonic()
+                here.wire.mangle = comes
+                if saved.is_dir() and not saved.is_symlink():
+                    said.append(await refused(proxy.libxl.begin()))  # while the guest still runs
                 else:
-                    said.append(await refused(order))
+                    await proxy.libxl.begin()
+                    expect(not here.kernels.held, "a disk is attached for nobody")
+                    order = proxy.libxl.order(bench.lab.path("console"))
+                    if is_good:
+                        await order
+                    else:
+                        said.append(await refused(order))
+                took = time.monotonic() - start
+                expect(took < SLACK_SECONDS, f"after {took:.1f} s")
             except Failure as failure:
                 raise Failure(f"{name}: {failure}") from failure
             finally:
+                here.wire.mangle = None
                 if saved.is_dir() and not saved.is_symlink():
                     saved.rmdir()
                 else:
                     saved.unlink(missing_ok=True)
             await here.goes_on(proxy)
-    return f"a success for {sum(good for good, _ in forms.values())} of {len(forms)}; {said[0]}"
+    return f"a success for {sum(good for good, *_ in forms.values())} of {len(forms)}; {said}"
+
+
+async def in_the_way(here: Scene) -> str:
+    """Whatever has the name of libxl's file, with an agent: the state gets there, a file of root's, and nothing
+    is waited for or written to. Only a directory stays, and is told while the guest runs."""
+    saved, other = here.bench.saved, Path(here.bench.lab.path("other"))
+    other.write_bytes(ENOUGH)
+    fifo = Path(here.bench.lab.path("fifo"))
+    os.mkfifo(fifo)
+    with socket.socket(socket.AF_UNIX) as listener:
+        forms: tuple[tuple[str, Callable[[], object]], ...] = (
+            ("a FIFO", lambda: os.mkfifo(saved)),
+            ("a link to a file", lambda: saved.symlink_to(other)),
+            ("a link to a FIFO", lambda: saved.symlink_to(fifo)),
+            ("a link that leads nowhere", lambda: saved.symlink_to(other / "none")),
+            ("a device", lambda: os.mknod(saved, stat.S_IFCHR | 0o600, os.makedev(1, 3))),
+            ("a block device", lambda: os.mknod(saved, stat.S_IFBLK | 0o600, os.makedev(7, 0))),
+            ("a socket", lambda: listener.bind(str(saved))),
+            ("another's file", lambda: (saved.touch(), os.chown(saved, 65534, 65534))),
+        )
+        async with here.agent(), here.proxy() as proxy:
+            for name, make in forms:
+                make()
+                try:
+                    start = time.monotonic()
+                    await here.saves(proxy)
+                    took = time.monotonic() - start
+                    expect(took < LIBXL_SECONDS, f"after {took:.1f} s")
+                except Failure as failure:
+                    raise Failure(f"{name}: {failure}") from failure
+            expect(other.read_bytes() == ENOUGH, "what a link led to was written to")
+            saved.mkdir()
+            try:
+                said = await refused(proxy.libxl.log_dirty(True))
+            finally:
+                saved.rmdir()
+            await here.guest.monitor.expect_status("running")
+            await here.saves(proxy)
+    return said
 
 
 async def agent_killed(here: Scene) -> str:
@@ -325,5 +416,5 @@ async def xenstored_killed(here: Scene) -> str:
     return f"{order}; {said}; exit {code}"
 
 
-CASES = (no_agent, agent_killed, lying_agent, never_connects, never_lets_go, client_lost, client_cut,
+CASES = (no_agent, in_the_way, agent_killed, lying_agent, never_connects, never_lets_go, client_lost, client_cut,
          channel_killed_by_client, channel_just_killed, channel_killed)

@@ -11,6 +11,8 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
+import stat
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Callable
@@ -142,6 +144,12 @@ async def bad(bench: Bench, given: Given) -> str:
         file.write_bytes(content)
         os.chown(file, 65534, 65534)
 
+    def socket_at() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(file))
+
+    fifo = Path(bench.lab.path("fifo"))
+    os.mkfifo(fifo)
     bench.resume.unlink(missing_ok=True)
     cases: tuple[tuple[str, int, str, Callable[[], object], tuple[str, ...]], ...] = (
         ("missing", 14, "No such file", lambda: None, ()),
@@ -158,6 +166,10 @@ async def bad(bench: Bench, given: Given) -> str:
          lambda: file.write_bytes(content[:4096] + content[8192:]), ()),
         ("a link", 8, "root", lambda: file.symlink_to(other), ()),
         ("a FIFO", 8, "root", lambda: os.mkfifo(file), ()),
+        ("a link to a FIFO", 8, "root", lambda: file.symlink_to(fifo), ()),
+        ("a device", 8, "root",
+         lambda: os.mknod(file, stat.S_IFCHR | 0o600, os.makedev(1, 3)), ()),
+        ("a socket", 8, "root", socket_at, ()),
         ("a directory", 8, "root", file.mkdir, ()),
         ("not root's", 8, "root", foreign, ()),
         ("too much", 7, "--max-state", lambda: file.write_bytes(content), ("--max-state", "4KiB")),

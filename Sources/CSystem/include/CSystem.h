@@ -41,6 +41,11 @@ extern const int stubsave_O_TMPFILE;
 extern const int stubsave_O_PATH;
 extern const int stubsave_O_DIRECT;
 
+// openat2(2), Linux 5.6: links, also absolute ones and "..", stay below `root`.
+int stubsave_openat_in_root(int root, const char *path, int flags);
+// renameat2(2) with RENAME_EXCHANGE, within one directory.
+int stubsave_exchange(int dir, const char *name, const char *other);
+
 // Block devices (linux/fs.h). `range` is an offset and a length, in bytes.
 int stubsave_blkgetsize64(int fd, unsigned long long *bytes);
 int stubsave_blksszget(int fd, int *bytes);

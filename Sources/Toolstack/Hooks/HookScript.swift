@@ -9,7 +9,7 @@ enum HookScript {
     let words = [program, "qmp-proxy", "--program", aside] + options
     return """
       #!/bin/sh
-      \(HookPlace.mark)
+      \(HookEntry.mark)
       if [ -x \(quoted(program)) ]; then
         exec \(words.map(quoted).joined(separator: " ")) "$@"
       fi
