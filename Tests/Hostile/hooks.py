@@ -33,7 +33,8 @@ NAME = "vchan-socket-proxy"
 FOLDER = "usr/lib/xen-4.17/bin"
 DIVERSION = f"/{FOLDER}/{NAME}\n/{FOLDER}/{NAME}.distrib\n:\n"
 MARK = "# Put here by `stubsave hooks install xl`; `stubsave hooks remove xl` takes it away."
-BEGIN = re.compile(r"^openat2\(|^openat\(AT_FDCWD, \"[^\"]*/root\"", re.MULTILINE)
+# The system is opened.
+BEGIN = re.compile(r'^openat\(AT_FDCWD, "[^"]*/root"', re.MULTILINE)
 VERBS = "install", "remove"
 # What may come between a kill and the end.
 AFTER = (("install",), ("remove",), ("upgrade", "install"), ("upgrade", "remove"))
@@ -166,6 +167,7 @@ class Trials(Score):
         for side, verb in itertools.product(("stubsave", "dpkg-divert"), VERBS):
             log = self.run(Point(side, verb, "", "", 0), ())
             self.calls[side, verb] = Counter(CALL.findall(log))
+            self.check(f"{side}: {verb}: where it begins", side != "stubsave" or BEGIN.search(log))
             first = log if side == "dpkg-divert" else BEGIN.split(log, 1)[0]
             begun = Counter(CALL.findall(first)) if side == "stubsave" else Counter[str]()
             self._begun[side, verb] = begun
