@@ -15,13 +15,14 @@ import reader
 import savedisk
 import zstandard
 from mending import decoded, hashes_right, joined, made_right, mended, new_record
-from recipes.zstd import RAW, RLE, of_blocks
+from recipes.zstd import COMPRESSED, RAW, RLE, of_blocks, one_match
 from savedisk import (
     ABORT, BEGIN, BLOCK, CHUNK, COMMIT, LZ4, NONE, ZEROS, ZLIB, ZSTD, set_field, walk)
 
 NOTABLE = (2, 3, 4, 5, 8, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 4096, 8192, 65535, 65536,
            65537, 131072, 1 << 20, (1 << 20) + 1, 0x7FEF, 0x7FF0, 0xFFFFFFFE, 0x80000000,
            0x80000002, 0x80000004, 1 << 62, (1 << 62) + 4096)
+LEAST_MATCH = 1 + 65539  # a literal, and a match of length code 52 (RFC 8878, section 3.1.1.3.2.1.1)
 Mutator = Callable[[random.Random, bytes, bytes], bytes]  # the other disk is for parts of it
 PLAIN: list[Mutator] = []   # for any bytes
 LOGGED: list[Mutator] = []  # for disks with a record, maybe cut
@@ -305,7 +306,11 @@ def zstd_blocks(rng: random.Random, size: int) -> bytes:
     blocks, left = [], size
     while left > 0 and len(blocks) < 40:
         count = min(left, rng.choice((left, 131071, 131072, 131073, rng.randrange(1, left + 1))))
-        blocks.append((RLE, count, rng.randbytes(1)))
+        if rng.randrange(2) and 0 <= count - LEAST_MATCH < 1 << 16:
+            match = one_match(1, 0, 52, f"{count - LEAST_MATCH:016b}")
+            blocks.append((COMPRESSED, len(match), match))
+        else:
+            blocks.append((RLE, count, rng.randbytes(1)))
         left -= count
     odd = rng.choice((None,) * 4 + ((RAW, 0, b""), (3, 1, b"a"), (RLE, 1, b"a")))
     if odd:
