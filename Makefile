@@ -167,10 +167,12 @@ differential: build
 worst: build
 	$(PYTHON) Tests/Worst/worst.py --stubsave .build/release/stubsave --table README.md
 
-# A real QEMU: its state out and back, over loop devices; and what it makes of damaged states.
+# A real QEMU: its state out and back, over loop devices; what it makes of damaged states; and the
+# sections of all its devices.
 test-qemu: build
 	$(SUDO) $(PYTHON) Tests/QEMU/roundtrip.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
+	$(PYTHON) Tests/QEMU/sweep.py --stubsave .build/release/stubsave
 
 # A whole running Linux guest through `write` and `read`; the first time its image is made.
 test-migration: build

@@ -34,7 +34,7 @@ public struct StateHead: Equatable, Sendable {
   /// QEMU's names of machines are shorter.
   public static let maxMachineBytes = 256
   /// So many bytes are looked at: room for a configuration section with every capability.
-  static let maxBytes = 8192
+  public static let maxBytes = 8192
 
   /// Of a file that could not be looked at.
   public static let unseen = StateHead(.notAState)

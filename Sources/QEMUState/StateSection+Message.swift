@@ -2,7 +2,7 @@ import SaveDisk
 import Transfer
 
 /// A section as the decoder's process lists it: 296 bytes. `offset` and `payloadBytes` u64; `id`,
-/// `instance`, `version`, `headerBytes`, `nameBytes` u32 each, 4 bytes of zero; the name, zeros up
+/// `instance`, `version`, `headerBytes`, `nameBytes`, kind (with 256 if it is framed) u32 each; the name, zeros up
 /// to 256 bytes.
 extension StateSection {
   public static let messageBytes = 296
@@ -10,12 +10,14 @@ extension StateSection {
   public static let maxCount = 4096
   /// QEMU counts them in one byte.
   private static let maxNameBytes = 256
+  private static let framed: UInt32 = 256
 
   public func encode(into bytes: inout [UInt8]) {
     bytes.append(littleEndian: offset)
     bytes.append(littleEndian: payloadBytes)
     let name = name.prefix(StateSection.maxNameBytes)
-    for number in [id, instance, version, UInt32(headerBytes), UInt32(name.count), 0] {
+    let kind = UInt32(kind.rawValue) + (isFramed ? StateSection.framed : 0)
+    for number in [id, instance, version, UInt32(headerBytes), UInt32(name.count), kind] {
       bytes.append(littleEndian: number)
     }
     bytes += name
@@ -33,13 +35,17 @@ extension StateSection {
     let version = cursor.littleEndianUInt32()
     let headerBytes = cursor.littleEndianUInt32()
     let nameBytes = cursor.littleEndianUInt32()
-    guard cursor.littleEndianUInt32() == 0, nameBytes <= StateSection.maxNameBytes,
+    let marks = cursor.littleEndianUInt32()
+    guard marks < 2 * StateSection.framed,
+      let kind = Kind(rawValue: UInt8(truncatingIfNeeded: marks)),
+      nameBytes <= StateSection.maxNameBytes,
       headerBytes <= 512
     else { throw MessageError() }
     let start = cursor.position
     self.init(
-      offset: offset, id: id, name: (0..<Int(nameBytes)).map { bytes.byte(at: start + $0) },
+      kind: kind, offset: offset, id: id,
+      name: (0..<Int(nameBytes)).map { bytes.byte(at: start + $0) },
       instance: instance, version: version, headerBytes: Int(headerBytes),
-      payloadBytes: payloadBytes)
+      payloadBytes: payloadBytes, isFramed: marks >= StateSection.framed)
   }
 }

@@ -43,12 +43,30 @@ struct GivenState: ~Copyable {
       return try Spool.copy(of: input, maxBytes: maxBytes, in: directory)
     } catch {
       guard error.errno == Errno.fileTooLarge else { throw ToolError(error, path) }
+      if let named = try? migrationStream(input, path, limits) { throw named }
       throw ToolError(.overLimit, path) {
         $0.append("has more than ")
         $0.append(maxBytes)
         $0.append(" bytes; --max-state raises the limit")
       }
     }
+  }
+
+  /// What is larger than any device state is often a whole migration stream: its first bytes say so.
+  private static func migrationStream(
+    _ input: borrowing FileDescriptor, _ path: SystemPath, _ limits: ReaderLimits
+  ) throws(ToolError) -> ToolError? {
+    let start = try attempt(path) { () throws(SystemError) in
+      let bytes = try input.bytes(count: UInt64(StateHead.maxBytes))
+      let start = try FileDescriptor.inMemory()
+      try unsafe start.writeAll(bytes.span.bytes)
+      return start
+    }
+    var options = ReadOptions()
+    options.limits = limits
+    let (_, head, _) = try DecoderProcess.look(
+      at: start, path, bytes: UInt64(StateHead.maxBytes), options: options, listsSections: false)
+    return head.kind == .migrationStream ? head.error(path) : nil
   }
 
   private static func fromArchive(

@@ -38,6 +38,8 @@ public struct SaveFileJudgement: Sendable {
   public let place: Place?
   public let facts: SaveFileFacts
   public let state: State?
+  /// What the state is by its first bytes; nil if there is none.
+  public let head: StateHead?
   /// As many as are listed, where that was asked for.
   public private(set) var entries: [SaveFileEntry] = []
   /// By the look of the bytes: for people only.
@@ -54,6 +56,7 @@ public struct SaveFileJudgement: Sendable {
   init(path: SystemPath, _ verdict: SaveFileVerdict) {
     self.path = path
     facts = verdict.facts
+    head = verdict.head
     state = verdict.facts.state.map { State($0, verdict.trailer) }
     var text = PlainText()
     switch verdict.problem {

@@ -20,8 +20,7 @@ extension StateHead {
     }
   }
 
-  /// What it is, in words, without the path.
-  public var words: PlainText {
+  private var words: PlainText {
     var text = PlainText()
     switch kind {
     case .deviceState: text.append("is a device state of QEMU")

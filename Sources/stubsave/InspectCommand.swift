@@ -1,4 +1,5 @@
 import ArgumentParser
+import QEMUState
 import SaveDisk
 import SystemIO
 import Toolstack
@@ -9,8 +10,9 @@ struct InspectCommand: ParsableCommand {
     commandName: "inspect",
     abstract: "Show a save disk's header, streams and records, as far as they are right.",
     discussion: """
-      Of a state file, such as 'dump' makes, it shows the trailer and the sections. QEMU's states \
-      do not say where a section ends: the list is by their look, for people only.
+      Of a state file, such as 'dump' makes, it shows the trailer and the sections: as QEMU's footers \
+      say, or, as Xen's QEMU writes none, by their look. It says which; the list is for people only. \
+      A whole migration stream is named, and its sections are listed too.
 
       Of an xl or libvirt save file, a libxl stream or a xenopsd suspend image it shows headers \
       and records, and where QEMU's state is, with its trailer and sections.
@@ -57,8 +59,15 @@ struct InspectCommand: ParsableCommand {
     } else {
       for line in StateReport(inspection).lines { try Console.say(line) }
     }
-    guard let failure = inspection.failure else { return .good }
-    let error = ToolError(.disk(failure), path.path)
+    let error: ToolError
+    if let failure = inspection.failure {
+      error = ToolError(.disk(failure), path.path)
+    } else if inspection.head.kind != .migrationStream, let found = inspection.head.error(path.path)
+    {
+      error = found
+    } else {
+      return .good
+    }
     Console.complain(error.text)
     return error.status
   }

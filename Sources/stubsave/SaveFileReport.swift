@@ -71,7 +71,11 @@ struct SaveFileInspection: Encodable {
   let records: [Record]
   let recordsNotListed: UInt64
   let metadata: [String]
-  let sections: [StateReport.Section]
+  /// As of a state file; nil if there is no state.
+  let stateKind: String?
+  let machine: String?
+  let sectionsFoundBy: SectionWay
+  let sections: [SectionReport]
 
   /// A header or record.
   struct Record: Encodable {
@@ -106,11 +110,15 @@ struct SaveFileInspection: Encodable {
     records = judgement.entries.map(Record.init)
     recordsNotListed = judgement.facts.entryCount - UInt64(judgement.entries.count)
     metadata = MetadataText.lines(judgement.state?.metadata ?? [])
-    sections = judgement.sections.map(StateReport.Section.init)
+    stateKind = judgement.head?.word
+    machine = judgement.head?.machineText
+    sections = judgement.sections.map(SectionReport.init)
+    sectionsFoundBy = SectionWay(sections)
   }
 
   enum CodingKeys: CodingKey {
-    case type, verdict, records, recordsNotListed, metadata, sections
+    case type, verdict, records, recordsNotListed, metadata, stateKind, machine
+    case sectionsFoundBy, sections
   }
 }
 

@@ -24,7 +24,7 @@ enum SaveFileText {
       lines += MetadataText.lines(judgement.state?.metadata ?? []).map { "  \($0)" }
     }
     if judgement.state != nil {
-      lines += StateReport.Section.lines(judgement.sections.map(StateReport.Section.init))
+      lines += SectionReport.lines(judgement.sections.map(SectionReport.init))
     }
     if let reason = judgement.reason { lines.append("then: \(reason.text)") }
     return lines

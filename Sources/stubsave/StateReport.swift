@@ -12,42 +12,16 @@ struct StateReport: Encodable {
   let stateBytes: UInt64
   let xxh128: String?
   let metadata: [String]
-  let sections: [Section]
+  /// "device-state", "migration-stream", or what else its first bytes say.
+  let kind: String
+  /// As its configuration section says; under Xen there is none.
+  let machine: String?
+  /// "footers" of QEMU's, "look", or both.
+  let sectionsFoundBy: SectionWay
+  let sections: [SectionReport]
 
-  struct Section: Encodable {
-    let offset: UInt64
-    let id: UInt32
-    let name: String
-    let instance: UInt32
-    let version: UInt32
-    let payloadBytes: UInt64
-
-    init(_ section: StateSection) {
-      var text = PlainText()
-      text.append(escaping: section.name, maxBytes: 255)
-      offset = section.offset
-      id = section.id
-      name = text.text
-      instance = section.instance
-      version = section.version
-      payloadBytes = section.payloadBytes
-    }
-
-    /// For people.
-    static func lines(_ sections: [Section]) -> [String] {
-      let head = [
-        "sections, by their look",
-        "      offset    id  instance  version   payload  name",
-      ]
-      return head
-        + sections.map { section in
-          InspectText.right("\(section.offset)", 12) + InspectText.right("\(section.id)", 6)
-            + InspectText.right("\(section.instance)", 10)
-            + InspectText.right("\(section.version)", 9)
-            + InspectText.right("\(section.payloadBytes)", 10) + "  \(section.name)"
-        }
-    }
-  }
+  /// For people.
+  private let what: String
 
   init(_ inspection: StateInspection) {
     path = inspection.path.text
@@ -59,19 +33,24 @@ struct StateReport: Encodable {
     } else {
       trailer = inspection.hasTrailer ? "good" : "none"
     }
-    sections = inspection.sections.map(Section.init)
+    kind = inspection.head.word
+    machine = inspection.head.machineText
+    sections = inspection.sections.map(SectionReport.init)
+    sectionsFoundBy = SectionWay(sections)
+    what = inspection.head.name
   }
 
   enum CodingKeys: CodingKey {
-    case type, path, trailer, stateBytes, xxh128, metadata, sections
+    case type, path, trailer, stateBytes, xxh128, metadata, kind, machine, sectionsFoundBy, sections
   }
 
   /// For people.
   var lines: [String] {
-    var lines = ["\(path): a device state of QEMU, \(stateBytes) bytes; trailer: \(trailer)"]
+    var lines = ["\(path): \(what), \(stateBytes) bytes; trailer: \(trailer)"]
+    if let machine { lines.append("  machine  \(machine)") }
     if let xxh128 { lines.append("  xxh128   \(xxh128)") }
     lines += metadata.map { "  \($0)" }
-    lines += Section.lines(sections)
+    lines += SectionReport.lines(sections)
     return lines
   }
 }

@@ -66,6 +66,7 @@ def condensed_states() -> Iterator[bytes]:
             short += state[offset:offset + head] + body + b"\x7e" + struct.pack(">I", number)
         yield short + b"\0"
         yield short[:600] + b"\0" + state[-40:]
+        yield short[:8] + b"\7\0\0\0\2pc\x08\0\1\0\0" + short[8:] + b"\0\6\0\0\0\1{"
 
 
 def trailers() -> Iterator[bytes]:
