@@ -49,7 +49,7 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
 
   private mutating func say(_ answer: Answer) throws(LoadFailure) {
     do throws(CellError) {
-      try attention.carrier.say(answer.encoded())
+      try attention.carrier.say(answer.encoded(version: machine.version))
     } catch {
       throw .carrier(error)
     }

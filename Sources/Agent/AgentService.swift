@@ -93,7 +93,7 @@ struct AgentService<Carrier: AnsweringCells & ~Copyable>: ~Copyable {
     case .release: qemu.resume()
     case .answer(let answer):
       do throws(CellError) {
-        try attention.carrier.say(answer.encoded())
+        try attention.carrier.say(answer.encoded(version: machine.version))
       } catch {
         throw .carrier(error)
       }
@@ -130,7 +130,7 @@ struct AgentService<Carrier: AnsweringCells & ~Copyable>: ~Copyable {
     case .keep:
       try qemu.keepStopped()
       return .ready
-    case .reset(let maxBytes):
+    case .reset(let maxBytes, let blockers):
       guard maxBytes <= maxStateBytes else {
         throw WorkFailure(.large, .overLimit) { text in
           text.append("the agent's limit is ")
@@ -138,6 +138,7 @@ struct AgentService<Carrier: AnsweringCells & ~Copyable>: ~Copyable {
           text.append(" bytes of state")
         }
       }
+      try qemu.requireSavable(blockers)
       try qemu.reset()
       return .ready
     case .save(let offered, let maxBytes):
@@ -146,10 +147,11 @@ struct AgentService<Carrier: AnsweringCells & ~Copyable>: ~Copyable {
       let disk = try open(offered, wanted, isWriting: true)
       let written = try write(disk, try header(of: disk, offered), maxBytes)
       return .committed(diskBytes: written, qemu.guest)
-    case .take(let offered, let maxBytes, let wish):
+    case .take(let offered, let maxBytes, let wish, let blockers):
       // What can be refused is refused first, and the guest need not stand while a device is waited
       // for.
       _ = try qemu.look(wish)
+      try qemu.requireSavable(blockers)
       let disk = try open(offered, wanted, isWriting: true)
       let header = try header(of: disk, offered)
       try take(wish)
@@ -201,7 +203,7 @@ struct AgentService<Carrier: AnsweringCells & ~Copyable>: ~Copyable {
   private mutating func tell(_ guest: GuestState) throws(WorkFailure) {
     for case .answer(let answer) in machine.handle(.progressed(bytes: 0, guest)) {
       do throws(CellError) {
-        try attention.carrier.say(answer.encoded())
+        try attention.carrier.say(answer.encoded(version: machine.version))
       } catch {
         throw attention.lose(error)
       }

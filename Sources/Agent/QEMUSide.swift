@@ -126,6 +126,15 @@ struct QEMUSide: ~Copyable {
     return state
   }
 
+  /// Sees that QEMU lists nothing for which it cannot be saved, unless nobody is to ask.
+  mutating func requireSavable(_ blockers: BlockerPolicy) throws(WorkFailure) {
+    if blockers == .ignore { return }
+    let found = try ask(&monitor) { monitor throws(MonitorError) in try monitor.saveBlockers() }
+    if case .some(let reasons) = found {
+      throw WorkFailure(.blocked, .qemuRefused) { $0.append(reasons) }
+    }
+  }
+
   mutating func stop() throws(WorkFailure) {
     isStopped = true
     guest = .stopped

@@ -80,7 +80,8 @@ struct WorkFailure: Error {
 
   /// The answer that it makes.
   func answer(_ guest: GuestState) -> AnswerKind {
-    .failed(code: status.rawValue, neededBytes: neededBytes, guest, reason)
+    .failed(
+      code: status.rawValue, neededBytes: neededBytes, guest, reason, words: AgentWords(text))
   }
 }
 

@@ -46,7 +46,7 @@ extension JSONDocument {
   }
 
   /// Of an array its values, of an object its names and values in turn.
-  private func children(of token: Int) -> [Int] {
+  func children(of token: Int) -> [Int] {
     var found: [Int] = []
     var index = token + 1
     while index < tokens[token].end {

@@ -96,6 +96,15 @@ extension Monitor {
     _ = try execute("xen-save-devices-state", arguments: arguments)
   }
 
+  /// Whether QEMU lists anything for which it cannot be saved.
+  public mutating func saveBlockers() throws(MonitorError) -> SaveBlockers {
+    let reply = try execute("query-migrate")
+    guard let blockers = SaveBlockers(reply.document, reply.result) else {
+      throw .notQMP("query-migrate gave no list of what blocks it")
+    }
+    return blockers
+  }
+
   /// Ends QEMU.
   public mutating func quit() throws(MonitorError) { _ = try execute("quit") }
 

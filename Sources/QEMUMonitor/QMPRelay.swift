@@ -17,9 +17,20 @@ public struct QMPRelay {
     case logDirtyOn
     /// The same, off: that has ended, well or not.
     case logDirtyOff
+    /// `stop`: the guest is about to stand.
+    case stop
     /// `xen-save-devices-state`.
     case save
     case other
+  }
+
+  /// What QEMU says to a question of the relay's own.
+  public enum Blockers: Sendable {
+    case answered(SaveBlockers)
+    /// An error; QEMU's own words, printable.
+    case refused(PlainText)
+    /// Nothing that QEMU answers.
+    case nonsense
   }
 
   /// A line from the client.
@@ -43,7 +54,8 @@ public struct QMPRelay {
   }
 
   private struct Outstanding {
-    let command: Command
+    /// Nil is a question of the relay's own.
+    let command: Command?
     let id: UInt64
     /// Somebody else has, in QEMU's place.
     var isAnswered = false
@@ -54,11 +66,14 @@ public struct QMPRelay {
     /// The greeting, or an event.
     case other([UInt8])
     case reply(Command, [UInt8], isError: Bool)
+    /// The answer to `ask`.
+    case blockers(Blockers)
 
-    /// For the client, with its end.
-    public var line: [UInt8] {
+    /// For the client, with its end; nil if it is not for it.
+    public var line: [UInt8]? {
       switch self {
       case .other(let line), .reply(_, let line, _): line
+      case .blockers: nil
       }
     }
   }
@@ -97,6 +112,7 @@ public struct QMPRelay {
 
   private static func kind(_ document: JSONDocument, _ name: Int) -> Kind {
     if document.string(name, is: "xen-save-devices-state") { return .save }
+    if document.string(name, is: "stop") { return .stop }
     if document.string(name, is: "xen-set-global-dirty-log"),
       let arguments = document.member("arguments"),
       let member = document.member("enable", of: arguments),
@@ -117,10 +133,22 @@ public struct QMPRelay {
     return command.line(nextID)
   }
 
+  /// QEMU is asked whether it can be saved, by the relay and not by the client.
+  ///
+  /// - Returns: for QEMU, with its end; nil if there are too many already.
+  public mutating func ask() -> [UInt8]? {
+    if outstanding.count >= QMPRelay.maxOutstanding { return nil }
+    outstanding.append(Outstanding(command: nil, id: nextID))
+    defer { nextID &+= 1 }
+    return Command(
+      kind: .other, id: nil, arguments: nil, name: [UInt8](#""query-migrate""#.utf8)
+    ).line(nextID)
+  }
+
   /// An error in QEMU's place for a save that it has not answered; what it still says of it is
   /// dropped. Nil if it has none under way.
   public mutating func giveUpSave(_ text: PlainText) -> [UInt8]? {
-    guard let index = outstanding.firstIndex(where: { $0.command.kind == .save && !$0.isAnswered })
+    guard let index = outstanding.firstIndex(where: { $0.command?.kind == .save && !$0.isAnswered })
     else { return nil }
     outstanding[index].isAnswered = true
     return QMPRelay.error(outstanding[index].command, text)
@@ -131,7 +159,7 @@ public struct QMPRelay {
 
   /// Whether QEMU has been told to save, and nobody has answered.
   public var isSaving: Bool {
-    outstanding.contains { $0.command.kind == .save && !$0.isAnswered }
+    outstanding.contains { $0.command?.kind == .save && !$0.isAnswered }
   }
 
   /// An error for the client, in QEMU's place.
@@ -180,7 +208,9 @@ public struct QMPRelay {
     else { return nil }
     outstanding.removeFirst()
     if oldest.isAnswered { return nil }
-    let command = oldest.command
+    guard let command = oldest.command else {
+      return .blockers(QMPRelay.blockers(document, result, error))
+    }
     if let result {
       let line = [UInt8](#"{"return":"#.utf8) + document.encoded(result)
       return .reply(command, QMPRelay.end(line, command.id), isError: false)
@@ -188,6 +218,13 @@ public struct QMPRelay {
     let line = QMPRelay.error(
       command, class: QMPRelay.errorClass(document, error), QMPRelay.description(document, error))
     return .reply(command, line, isError: true)
+  }
+
+  private static func blockers(
+    _ document: JSONDocument, _ result: Int?, _ error: Int?
+  ) -> Blockers {
+    guard let result else { return .refused(description(document, error)) }
+    return SaveBlockers(document, result).map { .answered($0) } ?? .nonsense
   }
 
   /// All that there are (qapi/error.json).

@@ -30,8 +30,13 @@ public struct AgentMachine: Hashable, Sendable {
   }
 
   public private(set) var state = State.idle
+  /// Of the offer that was understood last: its answers are said in it.
+  public private(set) var version = RendezvousVersion.current
+  /// The highest that this agent knows.
+  private let highest: UInt32
 
-  public init() {}
+  /// - Parameter highest: another one than this program's, as an older agent's.
+  public init(highest: UInt32 = RendezvousVersion.current) { self.highest = highest }
 
   /// - Returns: what is to be done, in this order.
   public mutating func handle(_ event: Event) -> [Action] {
@@ -66,13 +71,19 @@ public struct AgentMachine: Hashable, Sendable {
       return stop
     case .message(.wanted(let wanted)):
       if isKnown(wanted.id) { return [] }
+      guard wanted.version <= highest else { return stop + refuse(wanted.id) }
       state = .working(id: wanted.id)
+      version = wanted.version
       return stop + [.answer(.of(id: wanted.id, .accepted)), .begin(wanted)]
     case .unknown(_, let id):
       if isKnown(id) { return [] }
-      state = .answered(id: id)
-      return stop + [.answer(.unsupported(id: id, version: RendezvousVersion.current))]
+      return stop + refuse(id)
     }
+  }
+
+  private mutating func refuse(_ id: Bytes16) -> [Action] {
+    state = .answered(id: id)
+    return [.answer(.unsupported(id: id, version: highest))]
   }
 
   /// It is being worked on, or has been answered.

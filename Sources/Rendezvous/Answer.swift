@@ -18,7 +18,8 @@ public enum AnswerKind: Hashable, Sendable {
   case committed(diskBytes: UInt64, GuestState)
   case loaded(stateBytes: UInt64)
   /// An exit code; the capacity that a disk must have if one that is larger would do, else 0.
-  case failed(code: UInt8, neededBytes: UInt64, GuestState, FailureReason)
+  case failed(
+    code: UInt8, neededBytes: UInt64, GuestState, FailureReason, words: AgentWords? = nil)
 
   /// The agent says nothing more about this id.
   public var isFinal: Bool {
@@ -55,7 +56,7 @@ public enum Answer: Hashable, Sendable {
   public var guest: GuestState? {
     switch self {
     case .of(_, .progress(_, let guest)), .of(_, .committed(_, let guest)),
-      .of(_, .failed(_, _, let guest, _)):
+      .of(_, .failed(_, _, let guest, _, words: _)):
       guest
     default: nil
     }
@@ -64,7 +65,9 @@ public enum Answer: Hashable, Sendable {
 
 extension Answer {
   /// The bytes for the cell.
-  public func encoded() -> [UInt8] {
+  ///
+  /// - Parameter offered: the version of the offer, which is the answer's.
+  public func encoded(version offered: UInt32 = RendezvousVersion.current) -> [UInt8] {
     var text = PlainText()
     switch self {
     case .unsupported(let id, let version):
@@ -73,28 +76,32 @@ extension Answer {
       text.append(hex: id)
       text.append(" unsupported")
     case .of(let id, let kind):
-      text.append(UInt64(RendezvousVersion.current))
+      text.append(UInt64(offered))
       text.append(" ")
       text.append(hex: id)
-      text.append(kind)
+      text.append(kind, offered)
     }
     return text.bytes
   }
 
-  /// - Parameter bytes: everything in the cell.
-  public static func read(_ bytes: [UInt8]) -> Reading<Answer> {
+  /// - Parameters:
+  ///   - bytes: everything in the cell.
+  ///   - offered: the version of the offer that is to be answered; nil takes every one that is known.
+  public static func read(_ bytes: [UInt8], version offered: UInt32? = nil) -> Reading<Answer> {
     if bytes.isEmpty { return .nothing }
     guard let fields = MessageFields(bytes), let version = fields.version, let id = fields.id
     else { return .nonsense }
     if fields.count == 3 && fields.is(2, "unsupported") {
       return .message(.unsupported(id: id, version: version))
     }
-    if version != RendezvousVersion.current { return .unknown(version: version, id: id) }
-    guard let kind = kind(fields) else { return .nonsense }
+    guard RendezvousVersion.isKnown(version), offered == nil || offered == version else {
+      return .unknown(version: version, id: id)
+    }
+    guard let kind = kind(fields, version) else { return .nonsense }
     return .message(.of(id: id, kind))
   }
 
-  private static func kind(_ fields: MessageFields) -> AnswerKind? {
+  private static func kind(_ fields: MessageFields, _ version: UInt32) -> AnswerKind? {
     switch fields.count {
     case 3 where fields.is(2, "accepted"): return .accepted
     case 3 where fields.is(2, "ready"): return .ready
@@ -105,13 +112,18 @@ extension Answer {
     case 5 where fields.is(2, "committed"):
       guard let bytes = fields.bytes(3), let guest = guest(fields, 4) else { return nil }
       return .committed(diskBytes: bytes, guest)
-    case 7 where fields.is(2, "failed"):
-      guard let code = fields.code(3), let bytes = fields.bytes(4), let guest = guest(fields, 5),
-        let reason = FailureReason(fields, 6)
-      else { return nil }
-      return .failed(code: code, neededBytes: bytes, guest, reason)
+    case 7... where fields.is(2, "failed"): return failed(fields, version)
     default: return nil
     }
+  }
+
+  private static func failed(_ fields: MessageFields, _ version: UInt32) -> AnswerKind? {
+    guard let code = fields.code(3), let bytes = fields.bytes(4), let guest = guest(fields, 5),
+      let reason = FailureReason(fields, 6, version: version)
+    else { return nil }
+    if fields.count == 7 { return .failed(code: code, neededBytes: bytes, guest, reason) }
+    guard version >= RendezvousVersion.words, let words = fields.words(7) else { return nil }
+    return .failed(code: code, neededBytes: bytes, guest, reason, words: words)
   }
 
   private static func guest(_ fields: MessageFields, _ index: Int) -> GuestState? {
@@ -124,7 +136,7 @@ extension Answer {
 }
 
 extension PlainText {
-  fileprivate mutating func append(_ kind: AnswerKind) {
+  fileprivate mutating func append(_ kind: AnswerKind, _ version: UInt32) {
     switch kind {
     case .accepted: append(" accepted")
     case .ready: append(" ready")
@@ -139,14 +151,18 @@ extension PlainText {
       append(" committed ")
       append(bytes)
       append(guest)
-    case .failed(let code, let bytes, let guest, let reason):
+    case .failed(let code, let bytes, let guest, let reason, let words):
       append(" failed ")
       append(UInt64(code))
       append(" ")
       append(bytes)
       append(guest)
       append(" ")
-      append(reason.word)
+      append(reason.known(in: version).word)
+      if let words, version >= RendezvousVersion.words {
+        append(" ")
+        append(words)
+      }
     }
   }
 

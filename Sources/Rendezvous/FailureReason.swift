@@ -18,6 +18,8 @@ public enum FailureReason: UInt8, Hashable, Sendable, CaseIterable {
   case settled
   /// What QEMU has written is no state.
   case empty
+  /// QEMU says that it cannot be saved; not in version 1.
+  case blocked
   /// QEMU refused, did not answer, answered nonsense, or ended.
   case qemu
   /// The agent's own system failed.
@@ -36,18 +38,25 @@ public enum FailureReason: UInt8, Hashable, Sendable, CaseIterable {
     case .incoming: "incoming"
     case .settled: "settled"
     case .empty: "empty"
+    case .blocked: "blocked"
     case .qemu: "qemu"
     case .system: "system"
     case .verb: "verb"
     }
   }
 
-  /// Nil if it is none of the words.
-  init?(_ fields: MessageFields, _ index: Int) {
-    for reason in FailureReason.allCases where fields.is(index, reason.word) {
+  /// Nil if it is none of that version's words.
+  init?(_ fields: MessageFields, _ index: Int, version: UInt32) {
+    for reason in FailureReason.allCases
+    where fields.is(index, reason.word) && reason.known(in: version) == reason {
       self = reason
       return
     }
     return nil
+  }
+
+  /// The same in an older version's words.
+  func known(in version: UInt32) -> FailureReason {
+    self == .blocked && version < RendezvousVersion.words ? .qemu : self
   }
 }

@@ -4,7 +4,7 @@ import SaveDisk
 /// known (formats/rendezvous.md, section 2).
 struct MessageFields {
   static let maxBytes = 255
-  /// More than any message has.
+  /// Of an offer, in every version, and of an answer without words.
   private static let maxFields = 8
 
   private let bytes: [UInt8]
@@ -20,7 +20,7 @@ struct MessageFields {
         guard bytes[index] > 0x20 && bytes[index] < 0x7F else { return nil }
         continue
       }
-      guard index > start, ranges.count < MessageFields.maxFields else { return nil }
+      guard index > start else { return nil }
       ranges.append(start..<index)
       start = index + 1
     }
@@ -28,7 +28,16 @@ struct MessageFields {
     self.ranges = ranges
   }
 
+  /// At most `(maxBytes + 1) / 2`.
   var count: Int { ranges.count }
+
+  var isTooMany: Bool { count > MessageFields.maxFields }
+
+  /// This field and all behind it, with the spaces between them.
+  func words(_ index: Int) -> AgentWords? {
+    guard index < count else { return nil }
+    return AgentWords([UInt8](bytes[ranges[index].lowerBound...]))
+  }
 
   func `is`(_ index: Int, _ word: StaticString) -> Bool {
     guard index < count else { return false }

@@ -70,13 +70,25 @@ public struct OfferMachine: Hashable, Sendable {
     }
   }
 
+  /// The same once more, in the version that the agent knows instead; nil if it has not ended so, or
+  /// that version is not known here or no lower one (formats/rendezvous.md, section 6). Nor if another
+  /// agent, which has died, has stopped the guest for it: `cont` comes first then.
+  ///
+  /// - Parameter id: another one.
+  public func inVersionOfAgent(id: Bytes16, milliseconds: UInt64) -> Wanted? {
+    guard case .unsupported(let version)? = ending, version < wanted.version,
+      RendezvousVersion.isKnown(version), !hasStoppedGuest
+    else { return nil }
+    return Wanted(id: id, version: version, wanted.verb, milliseconds: milliseconds)
+  }
+
   /// It has failed, and left a guest stopped that nobody has let go on, or tried to: `cont` is owed
   /// to it (section 3.1).
   public var owesCont: Bool {
     switch ending {
     case nil: false
     // The agent that has stopped it has tried itself; another one, that came after it, has not.
-    case .answered(.failed(_, _, let guest, _))?: hasStoppedGuest && guest != .stopped
+    case .answered(.failed(_, _, let guest, _, words: _))?: hasStoppedGuest && guest != .stopped
     case .answered?: false
     default: hasStoppedGuest
     }
@@ -84,7 +96,7 @@ public struct OfferMachine: Hashable, Sendable {
 
   /// The agent has stopped the guest, and could not let it go on.
   public var leavesGuestStopped: Bool {
-    if case .answered(.failed(_, _, .stopped, _))? = ending { return true }
+    if case .answered(.failed(_, _, .stopped, _, words: _))? = ending { return true }
     return false
   }
 

@@ -115,7 +115,7 @@ public enum Dump {
     } catch {
       throw hasWork ? agent.giveUp(after: error, guestIsStopped: taken.guestIsStopped) : error
     }
-    var warnings: [PlainText] = []
+    var warnings = taken.isUnasked ? [unasked] : []
     if hasWork {
       if taken.guestIsStopped {
         try keepStopped(&agent, options)
@@ -124,13 +124,20 @@ public enum Dump {
       }
       // Not before the stubdomain has let go of it.
       agent.idle()
-      warnings = finish(disk) + agent.end()
+      warnings += finish(disk) + agent.end()
       // A signal that comes now is too late: who waits for the guest's end must see success.
       signals.take()?.settle()
     }
     return DumpReport(
       stateBytes: taken.carried.stateBytes, diskBytes: taken.carried.diskBytes,
       digest: taken.carried.digest, metadata: metadata, warnings: warnings)
+  }
+
+  private static var unasked: PlainText {
+    var text = PlainText()
+    text.append("the agent speaks version 1 of the rendezvous: nobody has asked QEMU whether ")
+    text.append("it can be saved")
+    return text
   }
 
   /// The agent that was to do it has died, and another has taken the state of a guest that stood.
@@ -176,6 +183,8 @@ public enum Dump {
     let carried: CarriedState
     /// By the agent; it stays so unless something fails.
     let guestIsStopped: Bool
+    /// Nobody has asked QEMU whether it can be saved, though somebody was to.
+    let isUnasked: Bool
   }
 
   /// The state, over the disk.
@@ -195,7 +204,7 @@ public enum Dump {
     var hasGrown = false
     while true {
       let machine = try agent.offer(disk, options.transfer, signals: signals) {
-        .take($0, maxBytes: options.transfer.maxStateBytes, wish)
+        .take($0, maxBytes: options.transfer.maxStateBytes, wish, options.transfer.blockers)
       }
       switch machine.ending {
       case .answered(.committed(_, let guest))?
@@ -210,8 +219,10 @@ public enum Dump {
         if !isStopped && wish != .keep { agent.resumeGuest() }
         let carried = try fetch(&disk, bytes, carrying, isStopped, &agent)
         if isStopped && wish == .pause { try letGoOn(&agent, options) }
-        return Taken(carried: carried, guestIsStopped: isStopped && wish == .keep)
-      case .answered(.failed(_, let needed, _, .small))?
+        return Taken(
+          carried: carried, guestIsStopped: isStopped && wish == .keep,
+          isUnasked: options.transfer.blockers == .heed && !machine.wanted.isHeedingBlockers)
+      case .answered(.failed(_, let needed, _, .small, words: _))?
       where !hasGrown && disk.canGrow && needed > disk.header.capacityBytes
         && needed <= carrying.limits.maxDiskBytes:
         hasGrown = true

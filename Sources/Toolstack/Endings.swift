@@ -9,35 +9,44 @@ struct EndingFacts {
   let place: SystemPath
   let disk: SystemPath
   let maxStateBytes: UInt64
+  let ignoreBlockersOption: StaticString
 
   init(_ transfer: TransferSettings, _ disk: borrowing TransferDisk) {
     place = transfer.place.name
     self.disk = disk.path
     maxStateBytes = transfer.maxStateBytes
+    ignoreBlockersOption = transfer.ignoreBlockersOption
   }
 }
 
 extension ToolError {
   /// Why an offer has not brought what was wanted.
   ///
-  /// - Parameter detail: what the agent said in its own words; printable, without its place.
+  /// - Parameter detail: what an agent of ours said in its own words; printable, without its place.
+  ///   Nil if it is not ours: its words are marked as a stubdomain's.
   init(_ ending: OfferMachine.Ending, _ facts: EndingFacts, detail: PlainText?) {
     switch ending {
-    case .answered(.failed(let code, let needed, _, let reason)):
-      self.init(reason, code: code, neededBytes: needed, facts, detail)
+    case .answered(.failed(let code, let needed, _, let reason, let words)):
+      let error = ToolError(reason, code: code, neededBytes: needed, facts, detail)
+      guard detail == nil, let words else {
+        self = error
+        return
+      }
+      self.init(error, stubdomainSays: words)
     case .answered: self.init(.internalError, facts.place) { $0.append("the wrong answer") }
     case .unsupported(let version):
       self.init(.unsupported, facts.place) { text in
         text.append("the agent does not know what it was offered: it speaks version ")
         text.append(UInt64(version))
-        text.append(" of the rendezvous, this program version ")
+        text.append(" of the rendezvous, this program ")
+        text.append(UInt64(RendezvousVersion.oldest))
+        text.append(" to ")
         text.append(UInt64(RendezvousVersion.current))
-        text.append("; both must be of one release")
       }
     case .nonsense:
       self.init(.stubdomainFailed, facts.place) { text in
-        text.append("what the agent answers is no message of the rendezvous, version ")
-        text.append(UInt64(RendezvousVersion.current))
+        text.append("what the agent answers is no message of the rendezvous, or not of ")
+        text.append("the version in which it was asked")
       }
     case .silence:
       self.init(.deadline, facts.place) { text in
@@ -53,6 +62,30 @@ extension ToolError {
       }
     case .interrupted:
       self.init(.internalError, facts.place) { $0.append("interrupted by a signal") }
+    }
+  }
+
+  /// The same, and what the stubdomain says of it.
+  init(_ error: ToolError, stubdomainSays words: AgentWords) {
+    var said = PlainText()
+    said.append("; the stubdomain says: ")
+    said.append(words)
+    self.init(error, and: said)
+  }
+
+  /// QEMU says that it cannot be saved.
+  ///
+  /// - Parameter reasons: its own; nil if they are told in another way.
+  init(blockedFor reasons: PlainText?, _ place: SystemPath, _ option: StaticString) {
+    self.init(.qemuRefused, place) { text in
+      text.append("QEMU says that it cannot be saved")
+      if let reasons {
+        text.append(": ")
+        text.append(reasons)
+      }
+      text.append("; ")
+      text.append(option)
+      text.append(" does not ask it, and may end it or give a state that none loads")
     }
   }
 
@@ -89,6 +122,7 @@ extension ToolError {
         text.append(detail, or: "QEMU does not wait for a state")
         text.append("; start it with -incoming defer")
       }
+    case .blocked: self.init(blockedFor: detail, facts.place, facts.ignoreBlockersOption)
     case .device, .foreign, .disk:
       self.init(status, facts.disk) { $0.append(detail, or: reason.words) }
     case .empty, .qemu, .system, .verb:
@@ -108,7 +142,7 @@ extension FailureReason {
     case .qemu: "QEMU did not do what the agent told it"
     case .system: "the agent's own system failed"
     case .verb: "the agent there takes no such offer"
-    case .small, .large, .runs, .incoming, .settled: ""
+    case .small, .large, .runs, .incoming, .settled, .blocked: ""
     }
   }
 }

@@ -95,7 +95,7 @@ struct LocalAgent: AgentPeer, ~Copyable {
   mutating func giveUp(_ machine: OfferMachine, _ facts: EndingFacts) -> ToolError {
     guard let ending = machine.ending else { preconditionFailure() }
     if case .answered = ending {
-      let error = ToolError(ending, facts, detail: takeLines().last)
+      let error = ToolError(ending, facts, detail: detail(of: ending))
       return giveUp(
         // It has tried for as long as we would.
         after: machine.leavesGuestStopped ? ToolError(withGuestStopped: error) : error,
@@ -111,6 +111,16 @@ struct LocalAgent: AgentPeer, ~Copyable {
       error = ToolError(withGuestStopped: error)
     }
     return error
+  }
+
+  /// What it has said of a failure; in full on standard error, if an answer has no room for it.
+  private borrowing func detail(of ending: OfferMachine.Ending) -> PlainText? {
+    guard case .answered(.failed(_, _, _, _, words: let words?)) = ending, !words.isCut else {
+      return takeLines().last
+    }
+    var text = PlainText()
+    text.append(words)
+    return text
   }
 
   mutating func giveUp(after error: ToolError, guestIsStopped: Bool) -> ToolError {

@@ -7,57 +7,65 @@ import Xenstore
 
 /// From libxl to QEMU.
 extension QMPProxy {
-  /// For disk and agent, before libxl may go on: its own limit is 10 s, and a disk that did not come
-  /// to be has to be taken back. Takes a fraction of a second; a starved stubdomain took more than 4.
-  private static let readyMilliseconds: UInt64 = 7_000
   /// A disk that has been attached for a save is taken back after so much silence: libxl has been
   /// killed. A save that comes all the same attaches another one.
   private static let silenceMilliseconds: UInt64 = 15 * 60_000
 
   mutating func takeFromClient() throws(MonitorError) {
     guard try client?.fill() == true else { return drop(nil) }
-    while let line = try client?.next() {
+    try takeLines()
+  }
+
+  /// One after the other: while a command is held, those behind it wait.
+  mutating func takeLines() throws(MonitorError) {
+    while held == nil, let line = try client?.next() {
       guard let command = QMPRelay.command(line) else {
         var text = PlainText()
         text.append("stubsave: this is no QMP command")
         try answer(QMPRelay.error(nil, text))
         continue
       }
-      do throws(ToolError) {
-        try prepare(for: command)
-      } catch {
-        try answer(refusal(of: command, error))
-        continue
-      }
-      guard let passed = relay.pass(command) else {
-        throw .notQMP("too many commands without a reply")
-      }
-      if command.kind == .save {
-        saveDeadline = Deadline(
-          timeoutMilliseconds: options.dump.transfer.timeoutMilliseconds)
-      }
-      try server?.send(passed, until: QMPProxy.sendDeadline)
+      try take(command)
     }
   }
 
-  /// What has to be there before QEMU hears of it.
-  private mutating func prepare(for command: QMPRelay.Command) throws(ToolError) {
+  /// - Parameter deadline: for what has to be there before QEMU hears of it.
+  mutating func pass(
+    _ command: QMPRelay.Command, until deadline: Deadline
+  ) throws(MonitorError) {
+    do throws(ToolError) {
+      try prepare(for: command, until: deadline)
+    } catch {
+      return try answer(refusal(of: command, error))
+    }
+    guard let passed = relay.pass(command) else {
+      throw .notQMP("too many commands without a reply")
+    }
+    if command.kind == .save {
+      saveDeadline = Deadline(
+        timeoutMilliseconds: options.dump.transfer.timeoutMilliseconds)
+    }
+    try server?.send(passed, until: QMPProxy.sendDeadline)
+  }
+
+  private mutating func prepare(
+    for command: QMPRelay.Command, until deadline: Deadline
+  ) throws(ToolError) {
     switch command.kind {
-    case .logDirtyOn: try makeReady()
+    case .logDirtyOn: try makeReady(until: deadline)
     case .save:
       if relay.isSaving {
         throw ToolError(.busy, options.place.name) { $0.append("a save is under way") }
       }
-      try makeReady()
+      try makeReady(until: deadline)
       session?.isOrdered()
       consoleState = hasSession ? nil : try ConsoleState.expect(at: options.dump.output)
-    case .logDirtyOff, .other: break
+    case .logDirtyOff, .stop, .other: break
     }
   }
 
   /// A disk is attached, and the agent has dropped what QEMU has written before.
-  private mutating func makeReady() throws(ToolError) {
-    let deadline = Deadline(timeoutMilliseconds: QMPProxy.readyMilliseconds)
+  private mutating func makeReady(until deadline: Deadline) throws(ToolError) {
     // While the guest still runs.
     try Output.requireReplaceable(options.dump.output)
     // The last save's, on its way back.

@@ -103,6 +103,7 @@ extension QMPProxy {
     }
     client = nil
     server = nil
+    held = nil
     saveDeadline = nil
     greetingDeadline = nil
   }

@@ -22,10 +22,11 @@ extension QMPProxy {
       case .reply(let command, let line, _) where command.kind == .logDirtyOff:
         defer { endSession() }
         try answer(line)
-      case .reply(let command, _, isError: true) where command.kind == .save:
+      case .reply(let command, let line, isError: true) where command.kind == .save:
         saveDeadline = nil
-        try answer(message.line)
-      default: try answer(message.line)
+        try answer(line)
+      case .reply(_, let line, _), .other(let line): try answer(line)
+      case .blockers(let blockers): try heed(blockers)
       }
     }
   }

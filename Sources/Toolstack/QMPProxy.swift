@@ -67,6 +67,8 @@ public struct QMPProxy: ~Copyable {
   var session: SaveSession?
   /// Of a save without an agent: what is to come over the console.
   var consoleState: ConsoleState?
+  /// Until QEMU has said whether it can be saved.
+  var held: Held?
   /// Until when QEMU may work at a save.
   var saveDeadline: Deadline?
   /// When the disk is taken back, if nobody says a word before.
@@ -147,9 +149,12 @@ public struct QMPProxy: ~Copyable {
       if try hearOfDomain() { return }
       let numbers = [
         signals, program.number, watch?.number,
-        clientNumber == nil ? listener.number : nil, clientNumber, serverNumber,
+        clientNumber == nil ? listener.number : nil,
+        // What it says behind a command that is held waits.
+        held == nil ? clientNumber : nil, serverNumber,
       ]
-      let deadline = [saveDeadline, sessionDeadline, greetingDeadline].compactMap { $0 }.min()
+      let deadline = [saveDeadline, sessionDeadline, greetingDeadline, held?.deadline]
+        .compactMap { $0 }.min()
       let ready = try attempt(options.socket) { () throws(SystemError) in
         try Readable.wait(
           for: numbers, until: deadline ?? Deadline(timeoutMilliseconds: .max))
@@ -222,6 +227,7 @@ public struct QMPProxy: ~Copyable {
 
   private mutating func heedDeadlines() throws(MonitorError) {
     if saveDeadline?.hasPassed == true { try giveUpSave() }
+    if held?.deadline.hasPassed == true { try giveUpQuestion() }
     if sessionDeadline?.hasPassed == true { endSession() }
     if greetingDeadline?.hasPassed == true { try connectAgain() }
   }

@@ -48,7 +48,7 @@ struct SaveSession: ~Copyable {
     let wanted: Wanted
     do throws(SystemError) {
       wanted = try Wanted.new(
-        .reset(maxBytes: options.transfer.maxStateBytes),
+        .reset(maxBytes: options.transfer.maxStateBytes, options.transfer.blockers),
         milliseconds: UInt64(max(deadline.remainingMilliseconds, 1)))
     } catch {
       throw agent.giveUp(after: ToolError(error, facts.place), guestIsStopped: false)
@@ -85,7 +85,7 @@ struct SaveSession: ~Copyable {
         } catch {
           throw agent.giveUp(after: error, guestIsStopped: false)
         }
-      case .answered(.failed(_, let needed, _, .small))?
+      case .answered(.failed(_, let needed, _, .small, words: _))?
       where !hasGrown && needed > disk.header.capacityBytes
         && needed <= carrying.limits.maxDiskBytes:
         hasGrown = true

@@ -6,9 +6,9 @@ import Transfer
 public struct ToolError: Error, Sendable {
   public let status: ExitStatus
   /// Path and reason.
-  public let text: PlainText
+  public private(set) var text: PlainText
   /// The same without the path.
-  public let reason: PlainText
+  public private(set) var reason: PlainText
   /// A guest that has been stopped could not be told to go on: to be said whatever happens.
   public private(set) var guestStaysStopped = false
 
@@ -28,15 +28,17 @@ public struct ToolError: Error, Sendable {
 
   /// The same, and that the guest stays stopped.
   init(withGuestStopped error: ToolError) {
-    let words: StaticString = "; the guest was stopped, and could not be told to go on"
-    var text = error.text
-    var reason = error.reason
+    var words = PlainText()
+    words.append("; the guest was stopped, and could not be told to go on")
+    self.init(error, and: words)
+    guestStaysStopped = true
+  }
+
+  /// The same, and more words.
+  init(_ error: ToolError, and words: PlainText) {
+    self = error
     text.append(words)
     reason.append(words)
-    status = error.status
-    self.text = text
-    self.reason = reason
-    guestStaysStopped = true
   }
 
   public init(_ error: SystemError, _ path: SystemPath) {

@@ -57,6 +57,10 @@ public struct TransferSettings: Sendable {
   public var maxStateBytes = ReaderLimits.defaultStateBytes
   /// For everything that the agent and QEMU do; at most `Wanted.maxMilliseconds`.
   public var timeoutMilliseconds: UInt64 = 60_000
+  /// Of a save: what becomes of it if QEMU lists devices that it cannot save.
+  public var blockers = BlockerPolicy.heed
+  /// By which a user says that they are to be ignored, for messages.
+  public var ignoreBlockersOption: StaticString = "--ignore-blockers"
 
   public init(_ place: AgentPlace, spoolDirectory: SystemPath) {
     self.place = place

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Rendezvous
 import SaveDisk
 import SystemIO
 import Toolstack
@@ -26,6 +27,13 @@ struct DumpCommand: ParsableCommand {
   @Flag(help: "With --pause: the guest stays stopped, unless something fails.")
   var keepPaused = false
 
+  @Flag(
+    help: """
+      Do not ask QEMU whether it has devices that it cannot save. It may end while it saves, or write \
+      what no QEMU loads.
+      """)
+  var ignoreBlockers = false
+
   @Option(
     help: """
       state has a trailer, raw is QEMU's bytes alone, archive is the save disk, for which no \
@@ -52,6 +60,7 @@ struct DumpCommand: ParsableCommand {
       options.isForced = force
       options.pauses = pause
       options.keepsPaused = keepPaused
+      options.transfer.blockers = ignoreBlockers ? .ignore : .heed
       let dumped = try Dump.run(options)
       for warning in dumped.warnings { Console.warn(options.transfer.place.name, warning) }
       if report.json { try Console.say(json: TransferJSON(target, format, dumped)) }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Rendezvous
 import SaveDisk
 import SystemIO
 import Toolstack
@@ -70,6 +71,8 @@ struct QMPProxyCommand: ParsableCommand {
     var transfer = TransferSettings(.stubdomain(place), spoolDirectory: SpoolDirectory.path)
     transfer.maxStateBytes = settings.maxState.bytes
     transfer.timeoutMilliseconds = settings.timeout.milliseconds
+    transfer.blockers = settings.ignoreBlockers ? .ignore : .heed
+    transfer.ignoreBlockersOption = "`stubsave hooks install xl --ignore-blockers`"
     var dump = DumpOptions(transfer, output: try file("qemu-save.", target))
     // libxl reads it at once, and removes it.
     dump.isDurable = false
@@ -145,6 +148,13 @@ struct ProxySettings: ParsableArguments {
   @Flag(help: "Restore also what was saved by a QEMU with other devices.")
   var anyDevices = false
 
+  @Flag(
+    help: """
+      Do not ask QEMU whether it has devices that it cannot save. It may end while it saves, or write \
+      what no QEMU loads.
+      """)
+  var ignoreBlockers = false
+
   @OptionGroup var sandbox: SandboxOptions
 
   func validate() throws {
@@ -168,6 +178,7 @@ struct ProxySettings: ParsableArguments {
     }
     if requireTrailer { words.append("--require-trailer") }
     if anyDevices { words.append("--any-devices") }
+    if ignoreBlockers { words.append("--ignore-blockers") }
     if sandbox.requireSandbox { words.append("--require-sandbox") }
     return words
   }

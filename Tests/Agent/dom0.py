@@ -1,4 +1,7 @@
-"""dom0's side of the rendezvous, written from formats/rendezvous.md: a second implementation."""
+"""dom0's side of the rendezvous, written from formats/rendezvous.md: a second implementation.
+
+It speaks both versions: 2 unless it is told otherwise, and 1 with an agent that knows no more.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from pathlib import Path
 
 MILLISECONDS = 30_000
 FINAL = {"ready", "committed", "loaded", "failed", "unsupported"}
+VERSIONS = 1, 2
+MOST_BYTES, MOST_WORDS = 255, 120  # of a message, and of what an agent says in its own words
 READ, WATCH, WRITE, MKDIR, RM, SET_PERMS, EVENT, ERROR = 2, 4, 11, 12, 13, 14, 15, 16
 
 
@@ -19,6 +24,8 @@ class Offers:
 
     argument: str
     inherited: tuple[int, ...] = ()
+    version = VERSIONS[-1]
+    words = ""  # of the last failure
 
     async def say(self, offer: bytes) -> None:
         """Put an offer into dom0's cell."""
@@ -34,27 +41,46 @@ class Offers:
 
     async def idle(self) -> None:
         """Withdraw whatever has been offered."""
-        await self.say(b"1 idle")
+        await self.say(b"%d idle" % self.version)
 
-    async def offer(self, *words: object, id: str | None = None,
+    async def offer(self, *words: object, id: str | None = None, disk: str | None = None,
                     milliseconds: int = MILLISECONDS) -> str:
         """Offer something, with time enough; its id, which here is that of the disk too."""
         id = id or secrets.token_hex(16)
-        if words[0] in ("save", "take", "load"):
-            words = (*words[:2], id, *words[2:])
-        await self.say(" ".join(map(str, ("1", id, *words, milliseconds))).encode())
+        if str(words[0]).partition(",")[0] in ("save", "take", "load"):
+            words = (*words[:2], disk or id, *words[2:])
+        message = " ".join(map(str, (self.version, id, *words, milliseconds))).encode()
+        assert len(message) <= MOST_BYTES and message.count(b" ") < 8, message
+        await self.say(message)
         return id
 
     async def answer(self, id: str, *wanted: str) -> list[str]:
-        """Wait for a final answer to that offer, or for one of those words."""
+        """Wait for a final answer to that offer, or for one of those words. What the agent says of a
+        failure in its own words is in `words`."""
         while True:
-            fields = (await self.look()).decode("ascii").split(" ")
-            if len(fields) > 2 and fields[1] == id and fields[2] in (set(wanted) or FINAL):
-                return fields[2:]
+            message = await self.look()
+            assert len(message) <= MOST_BYTES and all(0x20 <= byte < 0x7F for byte in message), message
+            fields = message.decode("ascii").split(" ", 7)
+            assert all(fields) or not message, message
+            if len(fields) < 3 or fields[1] != id or fields[2] not in (set(wanted) or FINAL):
+                continue
+            if fields[2] != "unsupported":
+                assert fields[0] == str(self.version), f"offered in {self.version}: {message!r}"
+            if fields[2] == "failed":
+                self.words = fields[7] if len(fields) > 7 else ""
+                assert (not self.words or self.version > 1) and len(self.words) <= MOST_WORDS, message
+                assert self.version > 1 or fields[6] != "blocked", message
+                assert self.words == " ".join(self.words.split(" ")), message
+                return fields[2:7]
+            return fields[2:] if fields[2] != "unsupported" else [*fields[2:], fields[0]]
 
     async def ask(self, *words: object, id: str | None = None) -> list[str]:
-        """Offer something, and wait for the final answer."""
-        return await self.answer(await self.offer(*words, id=id))
+        """Offer something, and wait for the final answer; to an older agent in its version, then."""
+        answer = await self.answer(await self.offer(*words, id=id))
+        if answer[0] == "unsupported" and int(answer[1]) in VERSIONS[:self.version - 1]:
+            self.version = int(answer[1])
+            answer = await self.answer(await self.offer(*words, disk=id))
+        return answer
 
 
 class SocketOffers(Offers):

@@ -47,15 +47,24 @@ class Conversation:
         expect(list(greeting) == ["QMP"] and "version" in greeting["QMP"], f"greeted: {greeting}")
         await self.execute("qmp_capabilities")
 
-    async def execute(self, command: str, **arguments: Any) -> Any:
-        """What it gives back."""
+    def send(self, command: str, **arguments: Any) -> None:
+        """Without waiting for its reply."""
         message: dict[str, Any] = {"execute": command, "id": self._id}
         if arguments:
             message["arguments"] = arguments
         self._writer.write(json.dumps(message).encode() + b"\r\n")
+
+    async def reply(self) -> Any:
+        """The next that is no event."""
         while "event" in (reply := await self.receive()):
             expect(set(reply) <= {"event", "data", "timestamp"}, f"an event: {reply}")
             self.events += 1
+        return reply
+
+    async def execute(self, command: str, **arguments: Any) -> Any:
+        """What it gives back."""
+        self.send(command, **arguments)
+        reply = await self.reply()
         expect(reply.get("id") == self._id, f"{command}, id {self._id}: {reply}")
         self._id += 1
         if set(reply) == {"error", "id"}:

@@ -32,7 +32,7 @@ from machine import (  # noqa: E402
 from places import LARGE, LIMIT, MACHINE, detach, loop_device, parsed, parser  # noqa: E402
 from savedisk import Header  # noqa: E402
 from stubdomain import ANSWER, OFFER, StubdomainClient, kill_domain, nodes, xenstored  # noqa: E402
-from client import MKDIR, RM, SET_PERMS, WRITE, Client, Refused  # noqa: E402
+from client import MKDIR, READ, RM, SET_PERMS, WRITE, Client, Refused  # noqa: E402
 
 HONEST, LYING = 5, 7  # domids
 UUID = "75757a59-0182-4b21-89d1-62b5127d8c8d"  # of the liar's guest
@@ -190,30 +190,54 @@ class Lie(NamedTuple):
     value: bytes
     is_endless: bool = False  # written in a loop
     act: Callable[[Client], object] | None = None
+    says: str = ""  # what dom0 shows of its words
+
+
+WORDS = "non-migratable device: 0000:00:03.0/nvme; " * 3
+
+
+def unsupported(stub: Client) -> None:
+    """Whatever is offered in whatever version is not known, of version 1."""
+    with suppress(Refused):
+        words = stub.request(READ, OFFER).split(b" ")
+        if len(words) > 2:
+            stub.request(WRITE, ANSWER, value=b"1 " + words[1] + b" unsupported")
+    time.sleep(0.01)  # nobody hurries
 
 
 def lies() -> list[Lie]:
     """ID stands for the offer's id."""
     other = b"0" * 32
     found = [Lie(f"nonsense {value[:24]!r}, {len(value)}", 9, value) for value in (
-        b"x", b"\0", b"\xff" * 100, b"1 idle", b" ", b"1 ID", b"a" * 255, b"a" * 256, b"1" * 2000,
-        b"1 ID committed", b"1 ID committed 1 happy", b"1 ID loaded 5", b"1 ID ready",
-        b"1 ID committed 99999999999999999999 paused", b"1 ID failed 0 0 running qemu",
-        b"1 ID failed 7 0 running \x1b[31m", b"2 ID committed 1 paused", b"1 ID committed 1 paused\n",
-        b"1 ID failed 256 0 running qemu", b"65536 ID unsupported")]
+        b"x", b"\0", b"\xff" * 100, b"1 idle", b" ", b"2 ID", b"a" * 255, b"a" * 256, b"1" * 2000,
+        b"2 ID committed", b"2 ID committed 1 happy", b"2 ID loaded 5", b"2 ID ready",
+        b"2 ID committed 99999999999999999999 paused", b"2 ID failed 0 0 running qemu",
+        b"2 ID failed 7 0 running \x1b[31m", b"1 ID committed 1 paused", b"2 ID committed 1 paused\n",
+        b"2 ID failed 256 0 running qemu", b"65536 ID unsupported",
+        # Words that are none, or would not be for people.
+        b"2 ID failed 13 0 running blocked \x1b[2J\x1b]0;x\x07", b"2 ID failed 13 0 running blocked a\rb",
+        b"2 ID failed 13 0 running blocked a\nb", b"2 ID failed 13 0 running blocked \x9b31m",
+        b"2 ID failed 13 0 running blocked a  b", b"2 ID failed 13 0 running blocked ",
+        b"2 ID failed 13 0 running blocked " + b"a" * 121, b"2 ID committed 1 paused with words")]
     found += [Lie(f"passed over: {value[:24]!r}", 10, value) for value in (
-        b"", b"1 " + other + b" committed 8192 paused", b"7 " + other + b" whatever",
-        b"1 ID accepted", b"1 ID progress 4611686018427387904 running")]
+        b"", b"2 " + other + b" committed 8192 paused", b"7 " + other + b" whatever",
+        b"2 ID accepted", b"2 ID progress 4611686018427387904 running")]
     found += [Lie(f"in a loop: {value[:24]!r}", 10, value, True) for value in (
-        b"1 ID accepted", b"1 ID progress 1 unknown", b"1 " + other + b" ready", b"")]
+        b"2 ID accepted", b"2 ID progress 1 unknown", b"2 " + other + b" ready", b"")]
     return found + [
         Lie("children without end", 10, b"", True, lambda stub: stub.request(
             MKDIR, f"{ANSWER}/{time.monotonic_ns() % 100}")),
         Lie("the cell removed", 10, b"", False, lambda stub: stub.request(RM, ANSWER)),
-        Lie("committed, and nothing is on the disk", 3, b"1 ID committed 8192 paused"),
-        Lie("an older agent", 6, b"1 ID unsupported"), Lie("a newer one", 6, b"9 ID unsupported"),
-        Lie("too small, without measure", 7, b"1 ID failed 7 4611686018427387904 paused small"),
-        Lie("an unknown code", 9, b"1 ID failed 200 0 paused system"),
+        Lie("committed, and nothing is on the disk", 3, b"2 ID committed 8192 paused"),
+        Lie("an agent of a version that nobody knows", 6, b"9 ID unsupported"),
+        Lie("one that does not know what it says that it knows", 6, b"2 ID unsupported"),
+        Lie("an older agent, and then nobody", 10, b"1 ID unsupported"),
+        Lie("an older one that knows nothing after all", 6, b"", True, unsupported),
+        Lie("words", 13, b"2 ID failed 13 0 running blocked " + WORDS[:120].encode(), says=WORDS[:120]),
+        Lie("words like our own", 13, b"2 ID failed 13 0 running qemu good; stubsave: \\x1b[31m all is well",
+            says="good; stubsave: \\x1b[31m all is well"),
+        Lie("too small, without measure", 7, b"2 ID failed 7 4611686018427387904 paused small"),
+        Lie("an unknown code", 9, b"2 ID failed 200 0 paused system"),
     ]
 
 
@@ -244,6 +268,8 @@ async def lie(stubs: Stubdomains, this: Lie, device: str) -> str:
     expect(outcome.code == this.code and outcome.output == b"", f"{outcome}; not {this.code}")
     expect(outcome.message.isascii() and outcome.message.isprintable() and outcome.message != "",
            f"{outcome}")
+    expect(outcome.message.endswith(f"; the stubdomain says: {this.says}") if this.says
+           else "the stubdomain says" not in outcome.message, f"{outcome}")
     expect(seconds < 6 and (this.code != 10 or seconds > 1.9), f"{outcome} after {seconds:.1f} s")
     expect(busy < START_SECONDS + MOST_BUSY * seconds, f"{busy:.3f} s of processor time")
     expect("stubsave" not in nodes(LYING), "nodes are left")

@@ -24,6 +24,7 @@ from wire import Wire
 from xenbus import BACKENDS, Kernels, Xenstore, introduce
 
 CHANNEL = Path(__file__).resolve().parent / "channel.py"
+OLDER_AGENT = CHANNEL.with_name("agent1.py")
 DOMID, TARGET, UUID = 5, 105, "75757a59-0182-4b21-89d1-62b5127d8c8d"
 ARGUMENTS = ("-machine", "pc", "-device", "e1000,netdev=net")  # libxl's, for QEMU
 CHANNEL_NODE = f"/local/domain/{DOMID}/device-model/{TARGET}/qmp-vchan"
@@ -150,14 +151,14 @@ class Bench:
 
 
 @asynccontextmanager
-async def serving(bench: Bench, guest: Guest) -> AsyncIterator[Process]:
-    """The real agent beside a QEMU, from when it says that it is there."""
+async def serving(bench: Bench, guest: Guest, program: str = "") -> AsyncIterator[Process]:
+    """An agent, by default the real one, beside a QEMU, from when it says that it is there."""
     await bench.store.remove(HINT)
     watch = await Xenstore.connect()
     await watch.watch(HINT)
-    async with running(bench.program, "serve", guest.qmp, f"xenstore:{xenstored()}/{DOMID}",
+    async with running(program or bench.program, "serve", guest.qmp, f"xenstore:{xenstored()}/{DOMID}",
                        str(LIMIT), str(bench.devices), stdin=DEVNULL, stdout=DEVNULL,
-                       stderr=DEVNULL) as process:
+                       stderr=DEVNULL, env={**os.environ, "AGENT_WRITER": bench.program}) as process:
         while await watch.read(HINT) is None:
             await watch.changed.wait()
             watch.changed.clear()
@@ -188,6 +189,10 @@ class Scene:
     def agent(self) -> AbstractAsyncContextManager[Process]:
         """The real one."""
         return serving(self.bench, self.guest)
+
+    def older_agent(self) -> AbstractAsyncContextManager[Process]:
+        """One that speaks version 1 of the rendezvous only."""
+        return serving(self.bench, self.guest, str(OLDER_AGENT))
 
     @asynccontextmanager
     async def proxy(self, *options: str) -> AsyncIterator[Proxy]:

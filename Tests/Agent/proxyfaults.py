@@ -204,18 +204,19 @@ async def lying_agent(here: Scene) -> str:
         await bench.store.write(f"/local/domain/{DOMID}/{ANSWER}", words.replace("ID", id))
 
     async with here.proxy() as proxy:
-        await bench.store.write(HINT, "rendezvous 1")
-        for words in ("x", "1 ID committed 8192 paused", "1 ID unsupported",
-                      "1 ID failed 7 0 unknown large"):
+        await bench.store.write(HINT, "rendezvous 2")
+        for words in ("x", "2 ID committed 8192 paused", "1 ID ready", "9 ID unsupported",
+                      "2 ID failed 7 0 unknown large", "2 ID failed 13 0 running blocked \\x1b[31m",
+                      "2 ID failed 13 0 running blocked \x1b[31m"):
             begun = asyncio.create_task(proxy.libxl.begin())
             await answers("reset", words)
             said.append(await refused(begun))
             await here.guest.goes_on()
             await bench.nothing_left()
-        for words in ("x", "1 ID ready", "1 ID committed 8192 paused", "1 ID loaded 1",
-                      f"1 ID failed 7 {1 << 62} paused small", "1 ID failed 7 1 paused small"):
+        for words in ("x", "2 ID ready", "2 ID committed 8192 paused", "2 ID loaded 1",
+                      f"2 ID failed 7 {1 << 62} paused small", "2 ID failed 7 1 paused small"):
             begun = asyncio.create_task(proxy.libxl.begin())
-            await answers("reset", "1 ID ready")
+            await answers("reset", "2 ID ready")
             await begun
             order = asyncio.create_task(proxy.libxl.order(bench.lab.path("elsewhere")))
             await answers("save", words)

@@ -34,6 +34,18 @@ async def once(here: Scene) -> str:
     return f"{len(content)} bytes; {proxy.log.strip()}"
 
 
+async def older_agent(here: Scene) -> str:
+    """With one that speaks version 1 only; and one of this version after it, over the same proxy."""
+    async with here.proxy() as proxy:
+        for agent in here.older_agent, here.older_agent, here.agent:
+            async with agent():
+                for log_dirty in True, False:
+                    content = await here.saves(proxy, log_dirty)
+                    await here.bench.nothing_left()
+        expect("nobody has asked" not in proxy.log, proxy.log)
+    return f"{len(content)} bytes"
+
+
 async def thrice(here: Scene) -> str:
     """One after the other, as `xl save -c` does, each over a disk of another name."""
     seen = len(here.kernels.seen)
@@ -206,5 +218,5 @@ async def no_program(here: Scene) -> str:
     return "; ".join(said)
 
 
-CASES = (once, thrice, soft_reset, given_up, large, over_limit, live, consoles, busy,
+CASES = (once, older_agent, thrice, soft_reset, given_up, large, over_limit, live, consoles, busy,
          another_channel, no_program)

@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "QEMU")]
+from blockers import IVSHMEM, NVME, joined, reasons  # noqa: E402
 from dom0 import Offers, SocketOffers, XenstoreOffers  # noqa: E402
 from machine import (INCOMING, QEMU, SAVE, Failure, Guest, Lab, Machine, Score,  # noqa: E402
                      expect, running)
@@ -85,8 +86,8 @@ class Stubdomain:
 
 @asynccontextmanager
 async def stubdomain(lab: Lab, agent: str, kind: str, limit: int = LIMIT,
-                     machine: Machine = MACHINE) -> AsyncIterator[Stubdomain]:
-    """A guest that counts, and its agent."""
+                     machine: Machine = MACHINE, version: int = 2) -> AsyncIterator[Stubdomain]:
+    """A guest that counts, its agent, and a dom0 of that version of the rendezvous."""
     (lab.directory / "dev").mkdir(exist_ok=True)
     async with lab.guest(machine, lab.new_ram()) as guest:
         await guest.console.more(3)
@@ -101,6 +102,7 @@ async def stubdomain(lab: Lab, agent: str, kind: str, limit: int = LIMIT,
                            pass_fds=offers.inherited) as process:
             if isinstance(offers, SocketOffers):
                 offers.started()
+            offers.version = version
             yield Stubdomain(lab, guest, offers, process)
         if isinstance(offers, XenstoreOffers):
             await offers.close()
@@ -145,6 +147,56 @@ async def takes(lab: Lab, agent: str, kind: str) -> str:
         expect(await stub.agent.wait() == -signal.SIGTERM, "the agent's end by a signal")
         await stub.guest.goes_on()
         return "pause, paused, keep, cont; an agent that is told to end lets the guest go on"
+
+
+async def older(lab: Lab, agent: str, kind: str) -> str:
+    """dom0 speaks version 1 only: all as it was, without words; but QEMU is asked."""
+    async with stubdomain(lab, agent, kind, version=1) as stub:
+        state = await stub.libxl_saves()
+        answer, arrived = await stub.save("save")
+        expect(answer[0] == "committed" and arrived == state, f"{answer}")
+        await stub.guest.monitor.execute("cont")
+        answer, _ = await stub.save("take", "paused")
+        expect(answer == ["failed", "13", "0", "running", "runs"], f"must be paused: {answer}")
+        answer, _ = await stub.save("take", "keep")
+        expect(answer[0] == "committed" and answer[2] == "stopped", f"{answer}")
+        expect(await stub.offers.ask("cont") == ["ready"], "cont")
+        await stub.guest.goes_on()
+        # Either version, one after the other: an answer is in its offer's.
+        for version in 2, 1, 2:
+            stub.offers.version = version
+            expect(await stub.offers.ask("reset", LIMIT) == ["ready"], f"reset in {version}")
+            answer = await stub.offers.ask("reset", LIMIT + 1)
+            expect(answer[4] == "large" and bool(stub.offers.words) == (version == 2),
+                   f"{answer} {stub.offers.words!r}")
+    async with stubdomain(lab, agent, kind, machine=NVME.machine(lab.directory), version=1) as stub:
+        for offer in ("reset", LIMIT), ("take", "xvdz", LIMIT, "pause"):
+            answer = await stub.offers.ask(*offer)
+            expect((answer[:3], answer[4]) == (["failed", "13", "0"], "qemu"), f"{answer}")
+        await stub.guest.goes_on()
+    return f"the same; {answer}"
+
+
+async def blocked(lab: Lab, agent: str, kind: str) -> str:
+    """QEMU says that it cannot be saved: before a disk is opened or the guest stopped."""
+    async with stubdomain(lab, agent, kind, machine=NVME.machine(lab.directory)) as stub:
+        said = joined(await reasons(stub.guest))
+        for guest, *offer in (("unknown", "reset", LIMIT),
+                              *(("running", "take", "xvdz", LIMIT, wish) for wish in ("pause", "keep"))):
+            answer = await stub.offers.ask(*offer)
+            expect(answer == ["failed", "13", "0", guest, "blocked"], f"{offer[0]}: {answer}")
+            expect(stub.offers.words == said, f"{stub.offers.words!r}; QEMU: {said!r}")
+            await stub.guest.goes_on()
+        # What can be refused for another reason is refused for that one.
+        answer = await stub.offers.ask("take", "xvdz", LIMIT, "paused")
+        expect(answer[4] == "runs", f"{answer}")
+        expect(await stub.offers.ask("reset,ignore-blockers", LIMIT) == ["ready"], "not ignored")
+    async with stubdomain(lab, agent, kind, machine=IVSHMEM.machine(lab.directory)) as stub:
+        expect((await stub.offers.ask("reset", LIMIT))[4] == "blocked", "not asked")
+        answer, state = await stub.save("take,ignore-blockers", "pause")
+        expect(answer[0] == "committed" and state.startswith(b"QEVM"), f"{answer}")
+        await stub.guest.goes_on()
+    return said
 
 
 async def too_small(lab: Lab, agent: str, kind: str) -> str:
@@ -260,12 +312,17 @@ async def talk(lab: Lab, agent: str, kind: str) -> str:
     """Nonsense, other versions, repetitions, withdrawals, a device that comes late."""
     async with stubdomain(lab, agent, kind) as stub:
         offers = stub.offers
-        for nonsense in (b"x", b"1  idle", b"\0" * 300, b"1 " + b"a" * 32 + b" reset\n", b"2 idle"):
+        for nonsense in (b"x", b"1  idle", b"\0" * 300, b"1 " + b"a" * 32 + b" reset\n", b"3 idle"):
             await offers.say(nonsense)
         expect((await offers.ask("explode"))[0] == "unsupported", "an unknown verb")
         id = "ab" * 16
         await offers.say(f"9 {id} anything at all".encode())
-        expect(await offers.answer(id) == ["unsupported"], "an unknown version")
+        expect(await offers.answer(id) == ["unsupported", "2"], "an unknown version")
+        for words in (f"1 {'cd' * 16} reset,ignore-blockers {LIMIT} 30000",
+                      f"2 {'cd' * 16} reset,heed {LIMIT} 30000", f"2 {'cd' * 16} reset {LIMIT} ask 30000"):
+            await offers.say(words.encode())
+            expect(await offers.answer("cd" * 16) == ["unsupported", "2"], words)
+            await offers.idle()
         id = await offers.offer("reset", LIMIT)
         await offers.answer(id)
         await offers.offer("reset", LIMIT, id=id)  # has been answered: nothing happens
@@ -278,7 +335,7 @@ async def talk(lab: Lab, agent: str, kind: str) -> str:
         await stub.guest.monitor.execute(SAVE, filename="/dev/fdset/1", live=False)
         await offers.offer("save", "xvdz", LIMIT, id=id)
         await offers.answer(id, "accepted")
-        for words in (b"x", b"1  idle", f"1 {id} save xvdz {id} {LIMIT} 30000".encode()):
+        for words in (b"x", b"1  idle", f"{offers.version} {id} save xvdz {id} {LIMIT} 30000".encode()):
             await offers.put(words)  # nonsense, and the same again: nothing changes
         stub.attach(device)
         answer = await offers.answer(id)
@@ -358,7 +415,7 @@ async def loads(lab: Lab, agent: str, kind: str) -> str:
             differing = sum(a != b for a, b in zip(state, Path(again).read_bytes()))
             expect(differing <= 1, f"{differing} bytes differ when saved again")
     if isinstance(offers, XenstoreOffers):
-        await offers.say(f"1 {id} load xvdz {id} {LIMIT} 30000".encode())  # before there is an agent
+        await offers.say(f"{offers.version} {id} load xvdz {id} {LIMIT} 30000".encode())  # before there is an agent
         later = Machine("later", MACHINE.devices, program=(
             f"{agent} load 9 {offers.argument} {LIMIT} {lab.directory}/dev {shutil.which(QEMU)}"))
         async with lab.guest(later, lab.new_ram(), "-S", "-incoming", "fd:9") as guest:
@@ -406,7 +463,7 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
     score = Score()
     kinds = ["socket"] + ["xenstore"] * ("STUBSAVE_XENSTORED" in os.environ)
     for kind in kinds:
-        for case in saves, takes, forgotten, bare, too_small, wrong_disks, talk, deaths, loads:
+        for case in saves, takes, blocked, older, forgotten, bare, too_small, wrong_disks, talk, deaths, loads:
             if case is bare and kind != "socket":
                 continue  # xenstored's socket is elsewhere
             place = directory / f"{kind}-{case.__name__}"

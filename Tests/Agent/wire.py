@@ -48,6 +48,8 @@ class Wire:
         self.mangle: Mangle | None = None  # for the next save
         self.lost = 0  # so many of the next connections are heard by nobody
         self.cut = 0  # so many of the next connections end at once
+        # What is said to a command in QEMU's place, with ID for its id; None is nothing.
+        self.instead = dict[str, bytes | None]()
         self._said = asyncio.Event()
         self.commands = list[str]()  # all that have come
 
@@ -97,7 +99,11 @@ class Wire:
             while line := await reader.readline():
                 name = json.loads(line)["execute"]
                 self.commands.append(name)
-                if name == SAVE and self.mangle:
+                if name in self.instead:
+                    if (said := self.instead[name]) is not None:
+                        id = str(json.loads(line)["id"]).encode()
+                        writer.write(said.replace(b"ID", id) + b"\r\n")
+                elif name == SAVE and self.mangle:
                     saving, mangle = Saving(line, to_qemu, writer), self.mangle
                     self.mangle = None
                     self._said.clear()

@@ -39,7 +39,7 @@ QMP_WORDS: list[bytes] = [
         b"execute", b"arguments", b"enable", b"status", b"MIGRATION", b"RESUME", b"completed",
         b"xen-save-devices-state", b"xen-set-global-dirty-log", b"GenericError")),
     b"\\u0000", b"\\u00e9", b"\\ud83d", b"\\ude00", b"\\ud83d\\ude00", b"\\/", b"\\\\", b'\\"',
-    b"true", b"false", b"null", b"{}", b"[]", b":", b",", b"\n>", b"\n", b"\r\n", b"1e+5", b"-0",
+    b"?\n", b'{"blocked-reasons":["a"]}', b"true", b"false", b"null", b"{}", b"[]", b":", b",", b"\n>", b"\n", b"\r\n", b"1e+5", b"-0",
     b'"id":1', b'"return":{}', b"\xc3\xa9", b"\xed\xa0\x80", b"\xf0\x9f\x98\x80", b"\xc0\x80",
     b"18446744073709551616", b"/*", b"\x0b", b"\x0c",
 ]  # fmt: skip
@@ -58,7 +58,11 @@ CELLS: list[bytes] = [
         b"save xvdz " + _ID + b" 67108864 60000", b"load fd:5 " + _ID + b" 4611686018427387904 1",
         *(b"take xvdq " + _ID + b" 1000 3600000"[:-8] + b" " + wish + b" 3600000" for wish in (
             b"paused", b"pause", b"keep")))),
-    b"2 " + _ID + b" unsupported", b"2 " + _ID + b" save what ever", b"fd:1048576", b"65535",
+    *(b"2 " + _ID + b" " + rest for rest in (
+        b"accepted", b"ready", b"unsupported", b"failed 13 0 running blocked State blocked",
+        b"failed 13 0 paused qemu \\x1b[31m " + b"a" * 100, b"reset,ignore-blockers 67108864 10000",
+        b"take,ignore-blockers xvdq " + _ID + b" 1000 keep 60000")),
+    b"3 " + _ID + b" unsupported", b"3 " + _ID + b" save what ever", b",ignore-blockers", b"blocked", b"fd:1048576", b"65535",
     b"18446744073709551615",
 ]  # fmt: skip
 

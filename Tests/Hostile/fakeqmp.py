@@ -74,6 +74,7 @@ class Fake:
                  status: str = "paused", hooks: Mapping[int, Hook] | None = None) -> None:
         self.path, self.state, self.status = directory / "qmp", state, status
         self.hooks, self.points, self.commands = hooks or {}, list[str](), list[str]()
+        self.blocked = list[str]()  # why it says that it cannot be saved
         self.fdsets, self.names = dict[int, list[int]](), dict[str, int]()
         self.loaded: bytes | None = None  # what came by migrate-incoming
         self.hung_up, self.line_bytes = False, 0  # what hooks did: the end, a line without end
@@ -189,6 +190,8 @@ class Fake:
             case "query-status":
                 return {"status": self.status, "singlestep": False,
                         "running": self.status == "running"}
+            case "query-migrate":
+                return {"blocked-reasons": self.blocked} if self.blocked else {}
             case "qom-get" if given == {"path": "/machine", "property": "type"}:
                 return "pc-i440fx-7.2-machine"
             case "stop" | "cont":

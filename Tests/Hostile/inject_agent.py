@@ -94,7 +94,7 @@ class Trials(Score):
         return log
 
     def _talk(self, kind: str, ours: socket.socket, fake: Fake, disk: int) -> list[str]:
-        """The last answer; empty if the agent has ended before."""
+        """The last answer; empty if the agent has ended before. As a dom0 of version 1 asks."""
         id = self._disks["restore" if kind == "load" else "save"][32:48].hex()
         if kind == "load":
             return self._ask(ours, f"1 {id} load fd:{disk} {id} {LIMIT} 5000", id)

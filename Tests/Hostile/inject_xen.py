@@ -84,7 +84,7 @@ class Stubdomain:
             self.loaded = True
             said = "loaded 1"
         with suppress(Refused):
-            self._client.request(WRITE, ANSWER, value=b"1 " + self._last + b" " + said.encode())
+            self._client.request(WRITE, ANSWER, value=b"2 " + self._last + b" " + said.encode())
 
 
 class Trials(Score):

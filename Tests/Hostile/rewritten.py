@@ -119,7 +119,7 @@ class Stubdomain:
     def answer(self, words: str) -> None:
         """Its word, unless it is not waited for any more: on a machine that is starved."""
         with suppress(Refused):
-            self._client.request(WRITE, ANSWER, value=f"1 {self._last} {words}".encode())
+            self._client.request(WRITE, ANSWER, value=f"2 {self._last} {words}".encode())
 
 
 class Rounds(Score):

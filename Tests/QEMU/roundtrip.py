@@ -9,8 +9,8 @@ For each set of devices, of a guest that counts (machine.py):
   c.    a QEMU that knows nothing of stubsave loads the state file with its trailer: g1 again;
   d.    the archive is good, holds s0 and gives g1 again;
   e.    so does a pipe in, and standard output.
-Then, on one machine, what must be refused and how all is left then (refusals.py), and a QEMU that
-dies or falls silent in the middle (deaths.py).
+Then, on one machine, what must be refused and how all is left then (refusals.py), a QEMU that
+dies or falls silent in the middle (deaths.py), and devices that QEMU cannot save (blockers.py).
 
 What QEMU 7.2 changes when it loads a state: the IDE controller's bmdma retry byte, and a qxl's
 number of updates, which goes up by one with each load. Other bytes must not differ.
@@ -31,6 +31,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 try:
+    import blockers
     from deaths import Deaths
     from machine import (INCOMING, QEMU, SAVE, XEN_QEMU, Lab, Machine, Score, counted, expect,
                          expect_count, state_in)
@@ -203,6 +204,8 @@ async def test(lab: Lab, score: Score, quick: bool) -> None:
             group.create_task(one(machine))
     await Refusals(lab, MACHINES[0], score).run()
     await Deaths(lab, MACHINES[0], score).run()
+    for this in blockers.ALL:
+        await blockers.Blockers(lab, this, score).run()
 
 
 async def left_over(directory: Path) -> str:

@@ -20,7 +20,7 @@ import Testing
   private static func passed(_ line: String, after commands: [String]) throws -> String? {
     var relay = QMPRelay(firstID: 7)
     for command in commands { #expect(relay.pass(try Self.command(command)) != nil) }
-    return relay.message([UInt8](line.utf8)).map { Self.text($0.line) }
+    return relay.message([UInt8](line.utf8))?.line.map(Self.text)
   }
 
   private static let save =
@@ -32,7 +32,8 @@ import Testing
     (#"{"execute":"xen-set-global-dirty-log","arguments":{"enable":true},"id":1}"#, .logDirtyOn),
     (#"{"execute":"xen-set-global-dirty-log","arguments":{"enable":false}}"#, .logDirtyOff),
     (#"{"execute":"xen-set-global-dirty-log"}"#, .other),
-    (#"{"execute":"stop","id":"xen-save-devices-state"}"#, .other),
+    (#"{"execute":"stop","id":"xen-save-devices-state"}"#, .stop),
+    (#"{"execute":"cont","id":"stop"}"#, .other),
   ])
   func `what a command is about`(text: String, kind: QMPRelay.Kind) throws {
     #expect(try Self.command(text).kind == kind)
@@ -140,6 +141,52 @@ import Testing
     #expect(relay.message([UInt8](#"{"return":{},"id":7}"#.utf8)) == nil)
     let reply = relay.message([UInt8](#"{"return":{},"id":8}"#.utf8))
     #expect(Self.text(reply?.line ?? []) == #"{"return":{},"id":"c"}"# + "\r\n")
+  }
+
+  @Test(arguments: [
+    (#"{"return":{},"id":7}"#, "none"), (#"{"return":{"blocked-reasons":[]},"id":7}"#, "none"),
+    (#"{"return":{"status":"none"},"id":7}"#, "none"),
+    (#"{"return":{"blocked-reasons":["a: b"]},"id":7}"#, "a: b"),
+    (#"{"return":{"blocked-reasons":["a","\u001b[31m\\"]},"id":7}"#, #"a; \x1b[31m\x5c"#),
+    (#"{"error":{"class":"CommandNotFound","desc":"no"},"id":7}"#, "refused no"),
+    (#"{"return":{"blocked-reasons":"a"},"id":7}"#, "nonsense"),
+    (#"{"return":{"blocked-reasons":[1]},"id":7}"#, "nonsense"),
+    (#"{"return":[],"id":7}"#, "nonsense"), (#"{"return":{},"id":8}"#, nil),
+  ])
+  func `a question of the relay's own`(line: String, wanted: String?) throws {
+    var relay = QMPRelay(firstID: 7)
+    #expect(Self.text(relay.ask() ?? []) == #"{"execute":"query-migrate","id":7}"# + "\r\n")
+    #expect(!relay.isIdle && !relay.isSaving)
+    // Behind it, of the client's.
+    #expect(relay.pass(try Self.command(#"{"execute":"stop","id":1}"#)) != nil)
+    #expect(relay.message([UInt8](#"{"return":{},"id":8}"#.utf8)) == nil)
+    let message = relay.message([UInt8](line.utf8))
+    #expect(message?.line == nil)
+    let found: String?
+    switch message {
+    case .blockers(.answered(.none)): found = "none"
+    case .blockers(.answered(.some(let reasons))): found = Self.text(reasons.bytes)
+    case .blockers(.refused(let text)): found = "refused " + Self.text(text.bytes)
+    case .blockers(.nonsense): found = "nonsense"
+    default: found = nil
+    }
+    #expect(found == wanted)
+    if wanted == nil { return }
+    #expect(relay.message([UInt8](line.utf8)) == nil)
+    let reply = relay.message([UInt8](#"{"return":{},"id":8}"#.utf8))
+    #expect(Self.text(reply?.line ?? []) == #"{"return":{},"id":1}"# + "\r\n")
+  }
+
+  @Test func `reasons are bounded`() throws {
+    var relay = QMPRelay(firstID: 7)
+    _ = relay.ask()
+    let list = [String](repeating: "\"" + String(repeating: "x", count: 600) + "\"", count: 40)
+    let line = #"{"return":{"blocked-reasons":["# + list.joined(separator: ",") + #"]},"id":7}"#
+    guard case .blockers(.answered(.some(let text)))? = relay.message([UInt8](line.utf8)) else {
+      Issue.record("no reasons")
+      return
+    }
+    #expect(text.bytes.count < 17 * 520 && text.bytes.suffix(5).elementsEqual("; ...".utf8))
   }
 
   @Test func `an error in QEMU's place`() throws {

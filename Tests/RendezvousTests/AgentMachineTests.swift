@@ -56,10 +56,32 @@ import Testing
     _ = machine.handle(offer(Self.first))
     let unknown = AgentMachine.Event.offer(.unknown(version: 9, id: Self.second))
     #expect(
-      machine.handle(unknown) == [.stop, .answer(.unsupported(id: Self.second, version: 1))])
+      machine.handle(unknown) == [.stop, .answer(.unsupported(id: Self.second, version: 2))])
     #expect(machine.handle(unknown) == [])
     #expect(machine.handle(.offer(.nonsense)) == [])
     #expect(machine.state == .answered(id: Self.second))
+  }
+
+  @Test func `it answers in the version of the offer`() {
+    var machine = AgentMachine()
+    for version in [UInt32(2), 1] {
+      let wanted = Wanted(
+        id: Bytes16(first: UInt64(version), last: 9), version: version, Self.verb, milliseconds: 1)
+      _ = machine.handle(.offer(.message(.wanted(wanted))))
+      #expect(machine.version == version)
+    }
+  }
+
+  @Test func `an agent of version 1 says so, once`() {
+    var machine = AgentMachine(highest: 1)
+    #expect(
+      machine.handle(offer(Self.first)) == [.answer(.unsupported(id: Self.first, version: 1))])
+    #expect(machine.handle(offer(Self.first)) == [])
+    let older = Wanted(id: Self.second, version: 1, Self.verb, milliseconds: 1)
+    #expect(
+      machine.handle(.offer(.message(.wanted(older)))) == [
+        .answer(.of(id: Self.second, .accepted)), .begin(older),
+      ])
   }
 
   @Test func `nonsense changes nothing`() {

@@ -30,7 +30,11 @@ enum GuestModel {
   struct World: Hashable {
     let wish: GuestWish
     let isXenstore: Bool
+    /// The versions that agents know: the one that is there first, and any that follows it.
+    let versions: Versions
     var dom0: Phase
+    /// In which dom0 offers (`Offerer`).
+    var version = RendezvousVersion.current
     var isConnected = true
     var offer: Offer
     var answer = Reading<Answer>.nothing
@@ -51,15 +55,23 @@ enum GuestModel {
     var keepWasHeard = false
   }
 
-  static func wanted(_ number: UInt64, _ verb: Verb) -> Wanted {
-    Wanted(id: Bytes16(first: number, last: 0), verb, milliseconds: 1)
+  struct Versions: Hashable, Sendable {
+    let first: UInt32
+    let later: UInt32
   }
 
-  static func start(_ wish: GuestWish, isXenstore: Bool) -> World {
+  static func wanted(
+    _ number: UInt64, _ verb: Verb, version: UInt32 = RendezvousVersion.current
+  ) -> Wanted {
+    Wanted(id: Bytes16(first: number, last: 0), version: version, verb, milliseconds: 1)
+  }
+
+  static func start(_ wish: GuestWish, isXenstore: Bool, _ versions: Versions) -> World {
     let disk = MessageTests.disk(MessageTests.xvdz)
     let machine = OfferMachine(wanted(1, .take(disk, maxBytes: 1, wish)))
     return World(
-      wish: wish, isXenstore: isXenstore, dom0: .taking(machine), offer: machine.offer)
+      wish: wish, isXenstore: isXenstore, versions: versions, dom0: .taking(machine),
+      offer: machine.offer, agent: AgentMachine(highest: versions.first))
   }
 
   // MARK: The agent
@@ -86,7 +98,7 @@ enum GuestModel {
         }
         world.inheritsFrom = .nothing
         switch wanted.verb {
-        case .take(_, _, let wish): world.work = .take(wish, .begun)
+        case .take(_, _, let wish, _): world.work = .take(wish, .begun)
         case .cont: world.work = .cont
         case .keep: world.work = .keep
         default: Issue.record("not offered here: \(wanted)")
@@ -152,7 +164,7 @@ enum GuestModel {
   // MARK: dom0
 
   static func offer(_ number: UInt64, _ verb: Verb, _ world: inout World) -> OfferMachine {
-    let machine = OfferMachine(wanted(number, verb))
+    let machine = OfferMachine(wanted(number, verb, version: world.version))
     world.offer = machine.offer
     // Made anew with each offer (section 7.2).
     if world.isXenstore { world.answer = .nothing }
@@ -161,7 +173,8 @@ enum GuestModel {
 
   /// Another process, because the first has ended or was ended.
   static func contByAnother(_ world: inout World) {
-    world.agent = AgentMachine()
+    world.agent = AgentMachine(highest: world.versions.later)
+    world.version = RendezvousVersion.current
     world.agentLives = true
     world.isConnected = true
     world.work = nil
@@ -173,6 +186,15 @@ enum GuestModel {
   /// What dom0 does once its offer has ended.
   static func follow(_ machine: OfferMachine, _ world: inout World) {
     guard let ending = machine.ending else { return }
+    if let again = machine.inVersionOfAgent(
+      id: Bytes16(first: machine.wanted.id.first, last: 1), milliseconds: 1)
+    {
+      world.version = again.version
+      let machine = OfferMachine(again)
+      world.offer = machine.offer
+      if world.isXenstore { world.answer = .nothing }
+      return replace(machine, in: &world)
+    }
     let isXenstore = world.isXenstore
     switch (world.dom0, ending) {
     case (.taking, .answered(.committed(_, let guest)))
@@ -186,7 +208,7 @@ enum GuestModel {
       } else {
         world.dom0 = .letting(offer(5, .cont, &world))
       }
-    case (.taking, .answered(.failed(_, _, let guest, _))):
+    case (.taking, .answered(.failed(_, _, let guest, _, words: _))):
       if machine.owesCont {
         world.dom0 = .conting(offer(7, .cont, &world), isLast: isXenstore)
       } else {

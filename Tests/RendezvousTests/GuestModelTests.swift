@@ -5,7 +5,8 @@ import Testing
 // agent do with a guest (formats/rendezvous.md, section 3.1), in every order of messages, deadlines,
 // failures and deaths, one violent death of an agent included. Over a socket pair both see each
 // other's end; over xenstore they do not, but an agent that has ended is started anew while the offer
-// stands.
+// stands. Agents know both versions of the rendezvous, or the first only, and one of the first
+// may be followed by one of both.
 //
 // Invariants, where nothing can happen any more:
 // - success means that the guest is as it was wished: going on, or, with `keep`, stopped;
@@ -56,7 +57,7 @@ import Testing
     guard world.agentLives else {
       if world.isXenstore && world.agentsRestarted == 0 {
         add {
-          $0.agent = AgentMachine()
+          $0.agent = AgentMachine(highest: $0.versions.later)
           $0.agentLives = true
           $0.agentsRestarted = 1
           $0.inheritsFrom = $0.answer
@@ -101,9 +102,17 @@ import Testing
     }
   }
 
-  @Test(arguments: [GuestWish.pause, .keep], [false, true])
-  func `a guest is always somebody's`(wish: GuestWish, isXenstore: Bool) {
-    var seen: Set<World> = [GuestModel.start(wish, isXenstore: isXenstore)]
+  @Test(
+    arguments: [(GuestWish.pause, false), (.pause, true), (.keep, false), (.keep, true)],
+    [(2, 2), (1, 1), (1, 2)] as [(UInt32, UInt32)])
+  func `a guest is always somebody's`(
+    this: (wish: GuestWish, isXenstore: Bool), agents: (first: UInt32, later: UInt32)
+  ) {
+    let wish = this.wish
+    let versions = GuestModel.Versions(first: agents.first, later: agents.later)
+    var seen: Set<World> = [
+      GuestModel.start(wish, isXenstore: this.isXenstore, versions)
+    ]
     var waiting = Array(seen)
     var ends: Set<GuestModel.Phase> = []
     var count = 0

@@ -12,7 +12,8 @@ import Testing
 //   offer; a lying agent's may be, and then the disk's verdict refuses it;
 // - the agent never works on a disk whose offer it has seen withdrawn, and never on two;
 // - once dom0 has ended and its idle offer has been seen, a living agent is idle and has closed its disk;
-// - a final answer for one offer is never taken for another's.
+// - a final answer for one offer is never taken for another's;
+// - dom0 and an agent of version 1 come to terms, and nobody is offered more than once more.
 
 @Suite struct ModelTests {
   /// Everything that can be in a different way; compared and hashed as a whole.
@@ -40,6 +41,11 @@ import Testing
 
   static func id(_ number: Int) -> Bytes16 { Bytes16(first: UInt64(number), last: 1) }
 
+  /// Of the same once more, in the agent's version.
+  static func againID(_ id: Bytes16) -> Bytes16 { Bytes16(first: id[0] == 0 ? 10 : 11, last: 1) }
+
+  static func isSecond(_ id: Bytes16) -> Bool { id == Self.id(1) || id == Self.id(11) }
+
   /// A save, then a load or another save: the second may meet what the first has left.
   static func verb(_ number: Int, _ second: Verb) -> Verb {
     number == 0 ? .save(device, maxBytes: 1 << 20) : second
@@ -48,13 +54,14 @@ import Testing
   /// What a lying agent may put into its cell, for either id.
   static let lies: [Reading<Answer>] =
     [.nothing, .nonsense, .unknown(version: 2, id: id(0))]
-    + [0, 1, 7].flatMap { number -> [Reading<Answer>] in
+    + [0, 1, 7, 10].flatMap { number -> [Reading<Answer>] in
       [
         .message(.of(id: id(number), .accepted)), .message(.of(id: id(number), .ready)),
         .message(.of(id: id(number), .committed(diskBytes: 8192, .stopped))),
         .message(.of(id: id(number), .loaded(stateBytes: 1))),
         .message(.of(id: id(number), .failed(code: 7, neededBytes: 1 << 40, .running, .small))),
         .message(.unsupported(id: id(number), version: 0)),
+        .message(.unsupported(id: id(number), version: 1)),
       ]
     }
 
@@ -80,6 +87,12 @@ import Testing
     }
   }
 
+  /// What `Offerer` does of an older agent.
+  static func again(_ machine: OfferMachine) -> OfferMachine? {
+    machine.inVersionOfAgent(id: againID(machine.wanted.id), milliseconds: 1)
+      .map { OfferMachine($0) }
+  }
+
   static func steps(_ world: World, second: Verb, isLying: Bool) -> [Step] {
     var steps: [Step] = []
     func add(_ name: String, _ change: (inout World) -> Void) {
@@ -102,10 +115,18 @@ import Testing
       } else {
         machine.handle(.lastDeadline)
         #expect(machine == world.dom0, "an ending is final")
-        add("dom0 withdraws") {
-          $0.ending = machine.ending
-          $0.offer = machine.offer
-          $0.dom0 = nil
+        if let again = again(machine) {
+          add("dom0 offers once more") {
+            $0.dom0 = again
+            $0.offer = again.offer
+            $0.answer = .nothing
+          }
+        } else {
+          add("dom0 withdraws") {
+            $0.ending = machine.ending
+            $0.offer = machine.offer
+            $0.dom0 = nil
+          }
         }
       }
     } else if world.offersMade < maxOffers {
@@ -141,7 +162,7 @@ import Testing
           apply($0.agent.handle(.progressed(bytes: 4096, .unknown)), to: &$0)
         }
       }
-      let isLoad = work == id(1) && second == .load(device, maxBytes: 1)
+      let isLoad = isSecond(work) && second == .load(device, maxBytes: 1)
       add("done") {
         $0.work = nil
         if !isLoad { $0.commits.insert(work) }
@@ -163,6 +184,11 @@ import Testing
       return "works on another disk than it says"
     }
     if case .working = world.agent.state, world.work == nil { return "nothing is worked on" }
+    if let machine = world.dom0, !isLying, case .unsupported = machine.ending,
+      again(machine) == nil
+    {
+      return "parts from an agent that it could speak with"
+    }
     if let machine = world.dom0, case .answered(let kind)? = machine.ending {
       if !kind.fits(machine.wanted.verb) { return "an answer that does not fit" }
       if case .committed = kind, !isLying && !world.commits.contains(machine.wanted.id) {
@@ -173,9 +199,12 @@ import Testing
   }
 
   /// All worlds that can be reached, breadth first.
-  static func explore(second: Verb, isLying: Bool) -> (worlds: Set<World>, steps: Int) {
-    var seen: Set<World> = [World()]
-    var waiting: [World] = [World()]
+  static func explore(
+    second: Verb, isLying: Bool, agent highest: UInt32
+  ) -> (worlds: Set<World>, steps: Int) {
+    let start = World(agent: AgentMachine(highest: highest))
+    var seen: Set<World> = [start]
+    var waiting: [World] = [start]
     var count = 0
     while let world = waiting.popLast() {
       if let fault = check(world, isLying: isLying) { Issue.record("\(fault): \(world)") }
@@ -189,9 +218,11 @@ import Testing
 
   static let seconds: [Verb] = [.load(device, maxBytes: 1), .save(device, maxBytes: 1)]
 
-  @Test(arguments: seconds, [false, true])
-  func `every interleaving`(second: Verb, isLying: Bool) {
-    let (worlds, steps) = Self.explore(second: second, isLying: isLying)
+  @Test(arguments: seconds, [(false, 2), (false, 1), (true, 2)] as [(Bool, UInt32)])
+  func `every interleaving`(second: Verb, agent: (isLying: Bool, highest: UInt32)) {
+    let isLying = agent.isLying
+    let (worlds, steps) = Self.explore(
+      second: second, isLying: isLying, agent: agent.highest)
     #expect(worlds.count > 100 && steps > worlds.count)
     var ends: Set<String> = []
     for world in worlds {
@@ -218,9 +249,9 @@ import Testing
 
   /// From every state an honest agent and dom0 that are left alone, with no deadline passing, come
   /// to a final answer.
-  @Test(arguments: seconds)
-  func `left alone they come to an end`(second: Verb) {
-    let (worlds, _) = Self.explore(second: second, isLying: false)
+  @Test(arguments: seconds, [1, 2] as [UInt32])
+  func `left alone they come to an end`(second: Verb, highest: UInt32) {
+    let (worlds, _) = Self.explore(second: second, isLying: false, agent: highest)
     var tried = 0
     for world in worlds where world.agentLives && world.dom0 != nil {
       var world = world
@@ -229,13 +260,18 @@ import Testing
         Self.apply(world.agent.handle(.offer(.message(world.offer))), to: &world)
         if let work = world.work {
           world.work = nil
-          let isLoad = work == Self.id(1) && second == .load(Self.device, maxBytes: 1)
+          let isLoad = Self.isSecond(work) && second == .load(Self.device, maxBytes: 1)
           let kind =
             isLoad ? AnswerKind.loaded(stateBytes: 1) : .committed(diskBytes: 8192, .stopped)
           if !isLoad { world.commits.insert(work) }
           Self.apply(world.agent.handle(.finished(kind)), to: &world)
         }
         world.dom0?.handle(.answer(world.answer))
+        if let machine = world.dom0, let again = Self.again(machine) {
+          world.dom0 = again
+          world.offer = again.offer
+          world.answer = .nothing
+        }
       }
       if world.dom0?.ending == nil { Issue.record("no end: \(world)") }
     }

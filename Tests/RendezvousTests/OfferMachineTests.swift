@@ -61,4 +61,27 @@ import Testing
     ended.hearLast(.message(.of(id: Self.wanted.id, Self.failed(.running))))
     #expect(!ended.owesCont)
   }
+
+  @Test func `once more in the agent's version`() {
+    let other = Bytes16(first: 3, last: 3)
+    func ended(_ kinds: [AnswerKind], _ version: UInt32) -> OfferMachine {
+      var machine = machine(kinds)
+      machine.handle(.answer(.message(.unsupported(id: Self.wanted.id, version: version))))
+      return machine
+    }
+    let again = ended([], 1).inVersionOfAgent(id: other, milliseconds: 7)
+    #expect(again == Wanted(id: other, version: 1, Self.wanted.verb, milliseconds: 7))
+    // No lower one, none that is known, and a guest that another agent has stopped.
+    for (kinds, version) in [
+      ([], 2), ([], 3), ([], 65_535), ([], 0), ([Self.stopping], 1),
+    ] as [([AnswerKind], UInt32)] {
+      #expect(ended(kinds, version).inVersionOfAgent(id: other, milliseconds: 7) == nil)
+    }
+    #expect(ended([Self.stopping], 1).owesCont)
+    #expect(machine([]).inVersionOfAgent(id: other, milliseconds: 7) == nil)
+    // And not twice.
+    var second = OfferMachine(Wanted(id: other, version: 1, .cont, milliseconds: 7))
+    second.handle(.answer(.message(.unsupported(id: other, version: 1))))
+    #expect(second.inVersionOfAgent(id: Self.wanted.id, milliseconds: 7) == nil)
+  }
 }

@@ -3,7 +3,7 @@ import SaveDisk
 @testable import QEMUMonitor
 
 /// Lines in turn through a relay: those that begin with ">" come from the client, the others from
-/// QEMU. libyajl must see in what passes exactly what was seen here.
+/// QEMU; "?" has the relay ask QEMU. libyajl must see in what passes exactly what was seen here.
 @c(stubsave_fuzz_relay)
 public func fuzzRelay(_ bytes: UnsafePointer<UInt8>?, _ count: Int) {
   var relay = QMPRelay(firstID: 1)
@@ -12,6 +12,10 @@ public func fuzzRelay(_ bytes: UnsafePointer<UInt8>?, _ count: Int) {
   for line in unsafe Input(bytes, count).array.split(separator: 0x0A) {
     if line.first == UInt8(ascii: ">") {
       if let id = send([UInt8](line.dropFirst()), through: &relay) { sent.append(id) }
+    } else if line.first == UInt8(ascii: "?") {
+      if let line = relay.ask() {
+        require(members(of: line) == ["execute", "id"], "not what QEMU takes")
+      }
     } else if line.first == UInt8(ascii: "!") {
       if let line = relay.giveUpSave(PlainText()) { _ = members(of: line) }
     } else {
@@ -36,9 +40,12 @@ private func receive(_ line: [UInt8], through relay: inout QMPRelay, _ sent: [[U
   guard let message = relay.message(line) else { return }
   guard let theirs = YajlReading.read(line) else { finding("libyajl refuses what passes") }
   let seen = Set(theirs.names.map { String(decoding: $0, as: UTF8.self) })
-  let names = members(of: message.line)
-  require(!message.line.contains(UInt8(ascii: "\0")), "a NUL")
+  if case .blockers(let blockers) = message { return check(blockers) }
+  guard let line = message.line else { finding("nothing passes") }
+  let names = members(of: line)
+  require(!line.contains(UInt8(ascii: "\0")), "a NUL")
   switch message {
+  case .blockers: break
   case .other:
     require(names == ["QMP"] || names.first == "event", "neither greeting nor event")
     require(!names.contains("id"), "an id where there is none")
@@ -54,6 +61,18 @@ private func receive(_ line: [UInt8], through relay: inout QMPRelay, _ sent: [[U
     }
     require(sent.contains(command.id), "an answer to nobody")
   }
+}
+
+/// Bounded, and printable.
+private func check(_ blockers: QMPRelay.Blockers) {
+  let text: PlainText
+  switch blockers {
+  case .answered(.some(let reasons)): text = reasons
+  case .refused(let words): text = words
+  case .answered(.none), .nonsense: return
+  }
+  require(text.bytes.count <= 64 << 10, "too many words")
+  require(text.bytes.allSatisfy { $0 >= 0x20 && $0 < 0x7F }, "not printable")
 }
 
 /// The names of a line that has been spelled here, as libyajl sees them. It is one line, and spelled

@@ -126,6 +126,7 @@ class Xenstore:
             try:
                 words = self.request(READ, OFFER).decode().split(" ")
                 if len(words) > 2 and words[2] == verb:
+                    self._version = words[0]
                     return words
             except OSError:
                 pass  # not there yet
@@ -133,7 +134,7 @@ class Xenstore:
 
     def answer(self, id: str, words: str) -> None:
         """The agent's word."""
-        self.request(WRITE, ANSWER, value=f"1 {id} {words}".encode())
+        self.request(WRITE, ANSWER, value=f"{self._version} {id} {words}".encode())
 
 
 def device(name: str) -> int:

@@ -99,7 +99,7 @@ def naming(stub: Stub) -> str:
         STATE.unlink(missing_ok=True)
         good("dump", name, "--pause", "-o", str(STATE))
     listed = good("list").output.decode()
-    expect(f"{stub.domid} " in listed and "rendezvous 1" in listed, listed)
+    expect(f"{stub.domid} " in listed and "rendezvous 2" in listed, listed)
     missing = refused(14, "dump", "nobody", "-o", "-").message
     refused(14, "dump", "31000", "-o", "-")
     return f"{missing}\n{listed}"
