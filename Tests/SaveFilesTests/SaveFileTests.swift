@@ -72,7 +72,7 @@ import Transfer
 
   /// END is eight zeros: zeros inside memory lead to one.
   @Test func `an end that reads as zeros is none`() throws {
-    let step = Thoroughness.isExhaustive ? 1 : 23
+    let step = Thoroughness.isExhaustive ? 5 : 23
     for name in try Self.names("good") {
       let whole = try Self.bytes("good", name)
       let (good, _) = try Self.extract(whole)
