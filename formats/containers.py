@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import reader
-import xxhash
+import statefile
 
 GOOD, CORRUPT, INCOMPLETE, NOT_ONE, UNSUPPORTED, OVER_LIMIT = 0, 2, 3, 4, 6, 7
 EXIT_MISSING = 14
@@ -32,6 +31,7 @@ CONTAINERS = {
     b"LibxlFmt": "libxl stream",
     b"XenSavedDomv2-\n": "xenopsd suspend image",
     b"XenSavedDomain\n": "xenopsd suspend image",
+    b"QEVM": "state file",
 }
 # Section 9: what a file begins with, the word that a message must have, and whether `verify` judges it.
 FOREIGN = [
@@ -44,8 +44,9 @@ FOREIGN = [
     (0, b"\xed\xeb\x0f\xf0", "memory", False), (0, b"\xee\xeb\x0f\xf0", "memory", False),
     (0, b"LinuxGuestRecord", "xend", False), (0, b"LibvirtQemudSave", "LibvirtQemudSave", False),
     (0, b"LibvirtQemudPart", "LibvirtQemudPart", False), (0, b"\xff" * 8 + b"XENF", "libxc", False),
-    (0, b"QEVM", "QEMU", True), (0, reader.MAGIC, "save disk", True),
+    (0, b"QEVM", "QEMU", True), (0, statefile.DISK_MAGIC, "save disk", True),
 ]  # fmt: skip
+RECORD = "EMULATOR_CONTEXT record"
 LIBXL_NAMES = ["END", "LIBXC_CONTEXT", "EMULATOR_XENSTORE_DATA", "EMULATOR_CONTEXT",
                "CHECKPOINT_END", "CHECKPOINT_STATE"]  # fmt: skip
 LIBXC_NAMES = ["END", "PAGE_DATA", "X86_PV_INFO", "X86_PV_P2M_FRAMES", "X86_PV_VCPU_BASIC",
@@ -61,7 +62,6 @@ XL_PVH, LIBVIRT_PVH = b'"type.pvh"', b">xenpvh<"
 ONLY_PV = {2, 3, 4, 5, 6, 7, 12}
 ONLY_HVM = {9, 10}
 KEY_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-/_@")
-TRAILER_MAGIC = b"\x89STUBTRLR\r\n\x1a\n\0\0\0"
 
 
 class Entry(NamedTuple):
@@ -102,7 +102,7 @@ class Reader:
         self.at = 0
         self.entries = list[Entry]()
         self.state: Optional[tuple[int, int, str]] = None  # with the field that states its length
-        self.state_record = 0
+        self.state_record, self.length_field = 0, ""
         self.is_pvh = self.has_last_records = False
 
     # -- pieces
@@ -144,6 +144,12 @@ class Reader:
         if container == "xenopsd suspend image":
             self.suspend_image()
             return
+        if container == "state file":
+            self.state_file()
+            return
+        if container == RECORD:
+            self.single_record()
+            return
         if container == "xl save file":
             self.xl_header()
         elif container == "libvirt save file":
@@ -152,6 +158,28 @@ class Reader:
         # Section 2, "An end that is none".
         if self.at != len(self.data) and not self.has_last_records:
             raise Bad(CORRUPT, "save file", "trailing", self.at)
+
+    def state_file(self) -> None:
+        """Section 8."""
+        name = "state file"
+        if len(self.data.rstrip(b"\0")) > self.max_state + MAX_TRAILER:  # Q2
+            raise Bad(OVER_LIMIT, name, "end", 0)
+        self.at = len(self.data)
+        self.state, self.length_field = (0, self.at, name), "end"
+        self.note(0, self.at, name)
+
+    def single_record(self) -> None:
+        """Section 8."""
+        full = "libxl EMULATOR_CONTEXT"
+        start, _, length = self.head(full)
+        if length < 8:  # L6
+            raise Bad(CORRUPT, full, "body_length", start + 4)
+        self.emulator(start, length, full)
+        self.padding(length, full)
+        self.note(start, length, full)
+        rest = self.data[self.at:].lstrip(b"\0")
+        if rest:  # R1
+            raise Bad(CORRUPT, "save file", "trailing", len(self.data) - len(rest))
 
     def xl_header(self) -> None:
         """Section 3."""
@@ -338,12 +366,12 @@ class Reader:
             raise Bad(CORRUPT, full, name, self.at)
         begin = self.at
         self.skip(length, full)
-        self.state = (begin, length, full)
+        self.state, self.length_field = (begin, length, full), said
         self.has_last_records = True
 
     def over_limit(self, full: str, said: str) -> Bad:
         """Q2 and Q4."""
-        return Bad(OVER_LIMIT, full, said, self.state_record + (4 if said == "body_length" else 8))
+        return Bad(OVER_LIMIT, full, said, self.state_record + {"body_length": 4, "length": 8, "end": 0}[said])
 
     def check_trailer(self) -> Optional[str]:
         """Whether there is one: "good" or "none"; None without a state."""
@@ -351,9 +379,12 @@ class Reader:
             return None
         begin, length, full = self.state
         state = self.data[begin:begin + length]
-        found = trailer_length(state, begin)
-        if length - found > self.max_state:  # Q4
-            raise self.over_limit(full, "length" if full.startswith("xenopsd") else "body_length")
+        try:
+            found = statefile.judge(state)
+        except statefile.Failed as failed:
+            raise Bad(failed.code, failed.structure, failed.field, begin + failed.offset) from None
+        if (found.state if found else length) > self.max_state:  # Q4
+            raise self.over_limit(full, self.length_field)
         return "good" if found else "none"
 
 
@@ -486,47 +517,12 @@ def fits(name: str, length: int) -> bool:
     return length >= least.get(name, 8)
 
 
-def trailer_length(state: bytes, base: int) -> int:
-    """save-disk.md, section 10: of a trailer that is good, 0 if there is none."""
-    start = len(state) - 64
-    if start < 0:  # T1
-        return 0
-    footer = struct.unpack("<16sIIQQ16s8s", state[start:])
-    magic, version, features, length, size, digest, seal = footer
-    archive = state[start - size:start] if size <= start else b""
-    covered = archive + state[start + 16:start + 56]
-    sealed = size <= start and seal == xxhash.xxh3_64(covered).digest()
-
-    def bad(name: str, at: int, code: int = CORRUPT) -> Bad:
-        return Bad(code, "trailer", name, base + start + at)
-
-    if magic != TRAILER_MAGIC:
-        if sealed:
-            raise bad("magic", 0)  # T2
-        return 0  # T1
-    if size > start:
-        raise bad("metadataBytes", 32)  # T3
-    if not sealed:
-        raise bad("hash", 56)  # T4
-    if version != 1:
-        raise bad("version", 16, UNSUPPORTED)  # T5
-    if features:
-        raise bad("requiredFeatures", 20, UNSUPPORTED)  # T6
-    if length + size != start:
-        raise bad("stateBytes", 24)  # T7
-    if size % 4096:
-        raise bad("metadataBytes", 32)  # T8
-    if digest != xxhash.xxh3_128(state[:length]).digest():
-        raise bad("stateDigest", 40)  # T9
-    if size:
-        found = reader.judge_bytes(archive)
-        if found.exit_code:  # T10
-            at = base + length + (found.offset or 0)
-            raise Bad(found.exit_code, str(found.structure), str(found.field), at)
-        (capacity,) = struct.unpack_from("<Q", archive, 48)
-        if capacity or any(stream.name == "qemu" for stream in found.streams or []):  # T11
-            raise Bad(CORRUPT, "trailer", "metadata", base + length)
-    return size + 64
+def is_record(data: bytes) -> bool:
+    """A single EMULATOR_CONTEXT record."""
+    if len(data) < 20:
+        return False
+    kind, _, emulator, _ = struct.unpack_from("<4I", data)
+    return kind == 3 and emulator <= 2 and data[16:20] == b"QEVM"
 
 
 def foreign(data: bytes) -> Optional[tuple[str, bool]]:
@@ -544,6 +540,8 @@ def foreign(data: bytes) -> Optional[tuple[str, bool]]:
 def judge_bytes(data: bytes, max_state: int = DEFAULT_MAX_STATE) -> Verdict:
     """The verdict on a whole file."""
     container = next((name for magic, name in CONTAINERS.items() if data.startswith(magic)), None)
+    if container is None and is_record(data):
+        container = RECORD
     if container is None:
         return Verdict(NOT_ONE, "save file", "magic", 0)
     walk = Reader(data, max_state)

@@ -182,9 +182,9 @@ public struct DecodeRequest: Sendable {
   private static let maxSectionsBytes = UInt64(
     StateSection.maxCount * StateSection.messageBytes)
 
-  /// Most bytes of a state with its trailer.
+  /// Most bytes of a state with its trailer, and of what is kept of zeros behind it.
   public var maxStateFileBytes: UInt64 {
-    options.limits.maxStateBytes + StateFile.maxTrailerBytes
+    options.limits.maxStateBytes + StateFile.maxTrailerBytes + StateFile.keptZeroBytes
   }
 
   /// Memory beside the program: records and chunks of at most 1 MiB twice, zlib's window, and room;

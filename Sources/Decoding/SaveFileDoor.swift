@@ -16,7 +16,7 @@ public enum SaveFileDoor {
     do throws(SystemError) {
       var input = try DiskInput(input, shape)
       let count = try input.fetch(ForeignFormat.lookBytes)
-      if let format = SaveFileFormat(input.bytes(count)) {
+      if let format = SaveFileFormat(input.bytes(count)), format != .state || !task.extracts {
         return .saveFile(walk(input, format, task, options, output))
       }
       let foreign = ForeignFormat(input.bytes(count))
@@ -50,7 +50,7 @@ public enum SaveFileDoor {
     var walk = SaveFileWalk(
       input, format: format, output: output,
       maxStateBytes: options.limits.maxStateBytes + StateFile.maxTrailerBytes,
-      isListing: isListing)
+      maxKeptZeroBytes: StateFile.keptZeroBytes, isListing: isListing)
     var failure: SaveFileFailure?
     do throws(SaveFileFailure) { try walk.run() } catch { failure = error }
     let placed = walk.outputPosition
@@ -102,6 +102,13 @@ public enum SaveFileDoor {
       failure: failure, facts: walk.facts, trailer: trailer, head: head, stateBytes: placed.bytes,
       entriesBytes: entriesBytes, sectionsBytes: sectionsBytes,
       isInOverflow: writer.position.isInOverflow)
+  }
+}
+
+extension SaveFileTask {
+  /// There is nothing to be taken out of a state by itself.
+  fileprivate var extracts: Bool {
+    if case .extract = self { true } else { false }
   }
 }
 

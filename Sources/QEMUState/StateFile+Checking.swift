@@ -4,9 +4,9 @@ import Transfer
 
 /// What the end of a state file says of it.
 public enum TrailerFinding: Sendable {
-  /// All checks T1 to T11 of section 10 have passed.
+  /// All checks of section 10 have passed.
   case good(StateFileFacts)
-  /// No trailer of ours: a bare state, or a file that was cut inside of one.
+  /// No trailer of ours: nothing says whether these are the bytes that were saved.
   case none
   /// A trailer that does not fit: structure `trailer`, or of the metadata.
   case failed(DiskError)
@@ -24,10 +24,17 @@ extension TrailerFinding {
 public struct StateFileFacts: Sendable {
   public let stateBytes: UInt64
   public let metadataBytes: UInt64
+  /// Zeros behind the trailer, of a volume or a sector that was filled up.
+  public let paddingBytes: UInt64
   /// XXH3-128 of the state.
   public let stateDigest: Bytes16
   /// The stream `metadata`, empty if there is none.
   public let metadata: [UInt8]
+
+  /// The state with its trailer, without what follows it.
+  public var wholeBytes: UInt64 {
+    stateBytes + metadataBytes + UInt64(StateFooter.byteCount)
+  }
 }
 
 extension StateFile {
@@ -50,12 +57,31 @@ extension StateFile {
   private static func findTrailer(
     _ file: borrowing FileDescriptor, _ bytes: UInt64, _ options: ReadOptions
   ) throws(SystemError) -> TrailerFinding {
-    let footerBytes = UInt64(StateFooter.byteCount)
-    guard bytes >= footerBytes else { return .none }  // T1
-    let start = bytes - footerBytes
-    var buffer = AlignedBuffer(byteCount: StateFooter.byteCount)
-    try read(file, at: start, into: &buffer, count: StateFooter.byteCount)
-    let footer = StateFooter(parsing: buffer.bytes(0..<StateFooter.byteCount))
+    if let atEnd = try FoundFooter(file, endingAt: bytes), atEnd.isRecognised {
+      return try judge(atEnd, file, bytes, options)
+    }
+    switch try TrailerSearch.run(file, bytes: bytes) {
+    case .footer(let found): return try judge(found, file, bytes, options)
+    case .cut(let end):  // T13
+      return .failed(DiskError(.incomplete, .trailer, .end, at: end))
+    case .followed(let end):  // T14
+      return .failed(DiskError(.corrupt, .trailer, .trailing, at: end))
+    case .none(let zeroBytes):
+      let limit = try ZeroTail.limit(file, endingAt: bytes - zeroBytes)
+      if zeroBytes <= limit { return .none }  // T1
+      return .failed(  // T12
+        DiskError(
+          .corrupt, .trailer, .end, at: bytes - zeroBytes, found: zeroBytes, expected: limit))
+    }
+  }
+
+  /// T2 to T11.
+  private static func judge(
+    _ found: FoundFooter, _ file: borrowing FileDescriptor, _ bytes: UInt64,
+    _ options: ReadOptions
+  ) throws(SystemError) -> TrailerFinding {
+    let footer = found.footer
+    let start = found.start
     func fail(
       _ verdict: VerdictClass, _ field: DiskField, _ offset: Int,
       found: UInt64 = 0, expected: UInt64 = 0
@@ -64,24 +90,15 @@ extension StateFile {
         DiskError(
           verdict, .trailer, field, at: start + UInt64(offset), found: found, expected: expected))
     }
-    var isHashRight = false
-    if footer.metadataBytes <= start {
-      var hash = WordHashStream()
-      try forEachPiece(file, from: start - footer.metadataBytes, bytes: footer.metadataBytes) {
-        hash.update($0)
-      }
-      hash.update(buffer.bytes(StateFooter.hashedBytes))
-      isHashRight = hash.value() == footer.hash
-    }
-    if footer.magic != StateFooter.magic {
-      return isHashRight ? fail(.corrupt, .magic, StateFooter.Offset.magic) : .none  // T1, T2
+    if footer.magic != StateFooter.magic {  // T2
+      return fail(.corrupt, .magic, StateFooter.Offset.magic)
     }
     if footer.metadataBytes > start {  // T3
       return fail(
         .corrupt, .metadataBytes, StateFooter.Offset.metadataBytes, found: footer.metadataBytes,
         expected: start)
     }
-    if !isHashRight { return fail(.corrupt, .hash, StateFooter.Offset.hash) }  // T4
+    if !found.isHashRight { return fail(.corrupt, .hash, StateFooter.Offset.hash) }  // T4
     if footer.version != 1 {  // T5
       return fail(
         .unsupported, .version, StateFooter.Offset.version, found: UInt64(footer.version),
@@ -106,12 +123,14 @@ extension StateFile {
     if digest.value() != footer.stateDigest {  // T9
       return fail(.corrupt, .stateDigest, StateFooter.Offset.stateDigest)
     }
-    return try checkMetadata(file, footer, options)
+    return try checkMetadata(
+      file, footer, paddingBytes: bytes - found.end, options)
   }
 
   /// T10 and T11.
   private static func checkMetadata(
-    _ file: borrowing FileDescriptor, _ footer: StateFooter, _ options: ReadOptions
+    _ file: borrowing FileDescriptor, _ footer: StateFooter, paddingBytes: UInt64,
+    _ options: ReadOptions
   ) throws(SystemError) -> TrailerFinding {
     var sink = MetadataSink()
     if footer.metadataBytes != 0 {
@@ -136,7 +155,7 @@ extension StateFile {
     return .good(
       StateFileFacts(
         stateBytes: footer.stateBytes, metadataBytes: footer.metadataBytes,
-        stateDigest: footer.stateDigest, metadata: sink.metadata))
+        paddingBytes: paddingBytes, stateDigest: footer.stateDigest, metadata: sink.metadata))
   }
 }
 

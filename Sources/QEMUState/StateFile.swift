@@ -8,6 +8,9 @@ import Transfer
 public enum StateFile {
   /// The longest trailer that is looked at: metadata of other tools may be larger than ours.
   public static let maxTrailerBytes: UInt64 = 1 << 20
+  /// More zeros at the end than any state may end in (`ZeroTail`) and belong to a trailer's hash. What is
+  /// more need not be kept, for the same verdict.
+  public static let keptZeroBytes: UInt64 = 1 << 17
 
   /// Appends the trailer to a file that holds the state and nothing else.
   ///

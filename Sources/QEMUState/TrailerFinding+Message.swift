@@ -51,12 +51,12 @@ extension TrailerFinding {
     let metadata = try KeptMetadata.parse(&cursor)
     switch (kind, failure) {
     case (.good, nil):
-      guard stateBytes + metadataBytes + UInt64(StateFooter.byteCount) == fileBytes else {
-        throw MessageError()
-      }
+      let rest = fileBytes - stateBytes - metadataBytes
+      guard rest >= UInt64(StateFooter.byteCount) else { throw MessageError() }
       self = .good(
         StateFileFacts(
-          stateBytes: stateBytes, metadataBytes: metadataBytes, stateDigest: digest,
+          stateBytes: stateBytes, metadataBytes: metadataBytes,
+          paddingBytes: rest - UInt64(StateFooter.byteCount), stateDigest: digest,
           metadata: metadata))
     case (.none, nil): self = .none
     case (.failed, .disk(let error)?): self = .failed(error)

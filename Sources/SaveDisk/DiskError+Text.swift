@@ -68,7 +68,12 @@ extension DiskError {
     case .reserved, .padding: text.append("is not zero")
     case .body: text.append("does not decode to the length stated")
     case .name: text.append("is not a valid name, or not the only one")
+    case .trailing where structure == .trailer:
+      text.append("bytes that are not zero follow the trailer")
     case .trailing: text.append("bytes follow the end of the archive")
+    case .end where structure == .trailer:
+      numbers("no trailer, and nothing but zeros from here on: ", " bytes, where at most ", &text)
+      text.append(" can be a device state's")
     case .codec where structure == .record && expected != 0:
       text.append("codec ")
       appendCodec(into: &text)

@@ -29,6 +29,17 @@ extension RawSpan {
     return nil
   }
 
+  /// Offset of the last byte that is not zero, or nil if all are.
+  public var lastNonZero: Int? {
+    var end = byteCount
+    while end >= 8 && word(at: end - 8) == 0 { end -= 8 }
+    while end > 0 {
+      end -= 1
+      if byte(at: end) != 0 { return end }
+    }
+    return nil
+  }
+
   /// True if no byte differs from zero. True of an empty span.
   public var isAllZero: Bool { firstNonZero == nil }
 }

@@ -1,3 +1,4 @@
+import SaveDisk
 import Transfer
 
 /// An EMULATOR_CONTEXT record of a libxl stream, for QEMU upstream's state.
@@ -18,6 +19,17 @@ public enum EmulatorContext {
     bytes.append(littleEndian: qemuUpstream)
     bytes.append(littleEndian: UInt32(0))
     return bytes
+  }
+
+  /// Whether a file that begins like this is such a record, of either QEMU.
+  static func begins(_ bytes: RawSpan) -> Bool {
+    let head = Int(headerBytes)
+    guard bytes.byteCount > head,
+      bytes.extracting(head..<bytes.byteCount).begins(with: SaveFileFormat.state.magic)
+    else { return false }
+    let emulator = bytes.extracting(8..<head).number
+    return bytes.number == LibxlRecordType.emulatorContext.rawValue
+      && emulator <= qemuUpstream
   }
 
   /// Zeros that follow it.

@@ -35,7 +35,7 @@ public struct SaveFileEntry: Equatable, Sendable, BitwiseCopyable {
   public var isRecord: Bool {
     switch structure {
     case .xlHeader, .xlOptionalData, .libvirtHeader, .libvirtXML, .libxlHeader, .imageHeader,
-      .domainHeader, .suspendImage:
+      .domainHeader, .suspendImage, .stateFile:
       false
     default: true
     }

@@ -37,9 +37,13 @@ public struct SavedState: Equatable, Sendable, BitwiseCopyable {
 
   /// That it is larger than it may be.
   public var overLimit: SaveFileError {
-    let isRecord = structure == .emulatorContext
+    let (field, place): (SaveFileField, UInt64) =
+      switch structure {
+      case .stateFile: (.end, 0)
+      case .emulatorContext: (.bodyLength, 4)
+      default: (.length, 8)
+      }
     return SaveFileError(
-      .overLimit, structure, isRecord ? .bodyLength : .length,
-      at: recordOffset + (isRecord ? 4 : 8), found: bytes)
+      .overLimit, structure, field, at: recordOffset + place, found: bytes)
   }
 }

@@ -6,6 +6,10 @@ public enum SaveFileFormat: UInt32, Sendable, BitwiseCopyable, CaseIterable {
   case libvirt = 2
   case libxl = 3
   case xenopsd = 4
+  /// QEMU's state by itself, with or without a trailer.
+  case state = 5
+  /// A single EMULATOR_CONTEXT record, as `wrap` makes it.
+  case emulatorContext = 6
 
   public var name: StaticString {
     switch self {
@@ -13,6 +17,8 @@ public enum SaveFileFormat: UInt32, Sendable, BitwiseCopyable, CaseIterable {
     case .libvirt: "libvirt save file"
     case .libxl: "libxl stream"
     case .xenopsd: "xenopsd suspend image"
+    case .state: "state file"
+    case .emulatorContext: "EMULATOR_CONTEXT record"
     }
   }
 
@@ -23,6 +29,9 @@ public enum SaveFileFormat: UInt32, Sendable, BitwiseCopyable, CaseIterable {
     case .libvirt: "libvirt-xml\n \0 \r"
     case .libxl: "LibxlFmt"
     case .xenopsd: "XenSavedDomv2-\n"
+    case .state: "QEVM"
+    // Begins with numbers: type, body_length, emulator_id, index.
+    case .emulatorContext: "QEVM"
     }
   }
 
@@ -39,8 +48,13 @@ public enum SaveFileFormat: UInt32, Sendable, BitwiseCopyable, CaseIterable {
   ///
   /// - Parameter bytes: its first `maxMagicBytes`, or all if it has fewer.
   public init?(_ bytes: RawSpan) {
-    for format in SaveFileFormat.allCases where bytes.begins(with: format.magic) {
+    for format in SaveFileFormat.allCases
+    where format != .emulatorContext && bytes.begins(with: format.magic) {
       self = format
+      return
+    }
+    if EmulatorContext.begins(bytes) {
+      self = .emulatorContext
       return
     }
     guard bytes.begins(with: SaveFileFormat.legacyImageMagic) else { return nil }

@@ -13,6 +13,7 @@ public enum SaveFileStructure: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case suspendImage, suspendImageHeader
   case xenops, imageLibxc, imageLibxl, libxcLegacy, qemuTrad, qemuXen, demu, varstored, swtpm0
   case swtpm, endOfImage
+  case stateFile
 
   public var name: StaticString {
     switch self {
@@ -64,6 +65,7 @@ public enum SaveFileStructure: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .swtpm0: "xenopsd Swtpm0"
     case .swtpm: "xenopsd Swtpm"
     case .endOfImage: "xenopsd End_of_image"
+    case .stateFile: "state file"
     }
   }
 

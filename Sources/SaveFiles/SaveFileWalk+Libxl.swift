@@ -139,7 +139,7 @@ extension SaveFileWalk {
     accept(head.entry(.checkpointState, first: control))
   }
 
-  private mutating func readEmulatorRecord(
+  mutating func readEmulatorRecord(
     _ head: RecordHead, _ type: LibxlRecordType
   ) throws(SaveFileFailure) {
     let structure = type.structure

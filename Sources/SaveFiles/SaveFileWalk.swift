@@ -19,6 +19,7 @@ public struct SaveFileWalk: ~Copyable {
   var input: DiskInput
   private var writer: DoorWriter
   let maxStateBytes: UInt64
+  let maxKeptZeroBytes: UInt64
   private let isListing: Bool
   /// Of the next byte.
   var position: UInt64 = 0
@@ -34,12 +35,14 @@ public struct SaveFileWalk: ~Copyable {
   ///   - input: nothing of it has been consumed.
   ///   - output: for the state.
   ///   - maxStateBytes: that it may have, its trailer with it.
+  ///   - maxKeptZeroBytes: of zeros at the end of a state by itself so many go to the output.
   public init(
     _ input: consuming DiskInput, format: SaveFileFormat, output: borrowing DoorOutput,
-    maxStateBytes: UInt64, isListing: Bool
+    maxStateBytes: UInt64, maxKeptZeroBytes: UInt64, isListing: Bool
   ) {
     self.input = input
     self.maxStateBytes = maxStateBytes
+    self.maxKeptZeroBytes = maxKeptZeroBytes
     self.isListing = isListing
     writer = DoorWriter(output)
     facts.format = format
@@ -58,6 +61,8 @@ public struct SaveFileWalk: ~Copyable {
       try readSuspendImage()
       facts.bytesBehind = try countRest()
       return
+    case .state: return try readStateFile()
+    case .emulatorContext: return try readSingleRecord()
     case nil: preconditionFailure("a save file without a format")
     }
     try readLibxlStream()
@@ -166,16 +171,39 @@ public struct SaveFileWalk: ~Copyable {
     while left > 0 {
       let piece = try fetch(Int(min(left, UInt64(DiskInput.maxFetchBytes))))
       if piece == 0 { throw end(of: structure, behind: 0) }
-      do throws(SystemError) {
-        try SaveFileWalk.copy(piece, of: input, to: &writer)
-      } catch {
-        throw .output(error)
-      }
+      try write(piece)
       consume(piece)
       left -= UInt64(piece)
     }
-    facts.state = state
+    note(state)
     hasLastRecords = true
+  }
+
+  /// That the output holds a state.
+  mutating func note(_ state: SavedState) { facts.state = state }
+
+  /// So many of the fetched bytes, to the output.
+  mutating func write(_ count: Int) throws(SaveFileFailure) {
+    do throws(SystemError) {
+      try SaveFileWalk.copy(count, of: input, to: &writer)
+    } catch {
+      throw .output(error)
+    }
+  }
+
+  /// Zeros, to the output.
+  mutating func writeZeros(_ count: UInt64) throws(SaveFileFailure) {
+    let zeros = [UInt8](repeating: 0, count: SaveFileWalk.pieceBytes)
+    var left = count
+    while left > 0 {
+      let piece = Int(min(left, UInt64(SaveFileWalk.pieceBytes)))
+      do throws(SystemError) {
+        try unsafe writer.write(zeros.span.bytes.extracting(0..<piece))
+      } catch {
+        throw .output(error)
+      }
+      left -= UInt64(piece)
+    }
   }
 
   private static func copy(

@@ -20,6 +20,9 @@ extension DecoderProcess {
     switch finding {
     case .none: return
     case .unreadable(let error): throw ToolError(error, path)
+    case .failed(let error) where error.verdict == .corrupt && error.field == .end:
+      // No trailer, but too many zeros: whoever restores it will not take it either.
+      throw ToolError(.disk(error), path)
     case .good, .failed:
       throw ToolError(.corrupt, path) {
         $0.append("the state ends in a trailer, which only dom0 writes and QEMU never does; ")

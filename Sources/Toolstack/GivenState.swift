@@ -106,20 +106,22 @@ struct GivenState: ~Copyable {
       }
       format = .state
       metadata = facts.metadata
+      if let remark = PlainText.remark(paddingBytes: facts.paddingBytes + copy.paddingBytes) {
+        warnings.append(remark)
+      }
     case .none:
       try requireMagic(copy.file, options.input)
       if let error = head.error(options.input) { throw error }
       try requireSize(copy.bytes, options)
       if options.requiresTrailer {
-        throw ToolError(.incomplete, options.input) {
-          $0.append("has no trailer, or was cut inside of it: what it holds cannot be checked")
-        }
+        throw ToolError(unverified: options.input, way: options.acceptOption)
       }
-      var text = PlainText()
-      text.append("has no trailer: whether it is what was saved cannot be checked")
-      warnings.append(text)
+      warnings.append(.unverified)
       format = .raw
-    case .failed(let error): throw ToolError(.disk(error), options.input)
+    case .failed(let error):
+      // Of nothing but zeros it is said that it is no state.
+      if error.field == .end { try requireMagic(copy.file, options.input) }
+      throw ToolError(.disk(error), options.input)
     case .unreadable(let error): throw ToolError(error, options.input)
     }
     try requireMagic(copy.file, options.input)

@@ -104,6 +104,7 @@ extension QMPProxy {
     }
     let file = try state.require()
     try requireNoTrailer(of: file, options.dump.output)
+    tellOfRestore(options.dump.output)
   }
 
   /// What stands at the end of libxl's file is taken for dom0's word when it comes back. That the
@@ -117,6 +118,18 @@ extension QMPProxy {
       of: file, path, transfer.carrying(.save).limits, transfer.spoolDirectory)
     try DecoderProcess.requireNoTrailer(
       of: copy.file, path, bytes: copy.bytes, limits: transfer.carrying(.save).limits)
+  }
+
+  /// Nothing can say of it whether it is whole.
+  private func tellOfRestore(_ path: SystemPath) {
+    var text = PlainText()
+    text.append("warning: ")
+    text.append(escaping: path.bytes)
+    text.append(": came over the stubdomain's console, without stubsave-agent, and has no ")
+    text.append("trailer: to restore it here, ")
+    text.append(options.restore.acceptOption)
+    text.append(" is needed before")
+    log(text)
   }
 
   /// QEMU does not answer: libxl waits for ever, and the guest stands.

@@ -47,10 +47,12 @@ public enum Finding: Sendable {
 extension DiskCommands {
   /// `verify` of one path: never fails, the finding says what was found.
   ///
-  /// - Parameter spoolDirectory: for a state that does not fit into memory.
+  /// - Parameters:
+  ///   - spoolDirectory: for a state that does not fit into memory.
+  ///   - requiresTrailer: a state without one is incomplete.
   public static func verify(
     _ path: SystemPath, options: ReadOptions, spoolDirectory: SystemPath,
-    progress: Progress? = nil
+    requiresTrailer: Bool = false, progress: Progress? = nil
   ) -> Finding {
     do throws(ToolError) {
       let input = try openInput(path)
@@ -62,7 +64,10 @@ extension DiskCommands {
         input, task: .verify, options: options, output: output, progress: progress)
       switch judged {
       case .disk(let verdict): return .disk(Judgement(path: path, verdict: verdict))
-      case .saveFile(let verdict): return .saveFile(SaveFileJudgement(path: path, verdict))
+      case .saveFile(let verdict):
+        var judgement = SaveFileJudgement(path: path, verdict)
+        if requiresTrailer { judgement.requireTrailer() }
+        return .saveFile(judgement)
       }
     } catch {
       return .disk(

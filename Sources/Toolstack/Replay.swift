@@ -32,10 +32,7 @@ public struct Replay: Sendable {
         note(fixture.file, "the manifest's entry cannot be used")
         continue
       }
-      guard case .disk(let judgement) = finding(path, options) else {
-        note(fixture.file, "found a save file of a toolstack's")
-        continue
-      }
+      let judgement = judgement(path, options)
       if let difference = difference(fixture, judgement) {
         note(fixture.file, difference)
       } else if let write = fixture.write {
@@ -47,6 +44,18 @@ public struct Replay: Sendable {
       }
     }
     for fixture in manifest.saveFiles { judge(fixture) }
+  }
+
+  /// As a save disk, whatever it begins with.
+  private func judgement(_ path: SystemPath, _ options: ReadOptions) -> Judgement {
+    do throws(ToolError) {
+      let input = try DiskCommands.openInput(path)
+      return Judgement(
+        path: path,
+        verdict: DecoderProcess.open(input, task: .verify, options: options, output: .nowhere))
+    } catch {
+      return Judgement(path: path, status: error.status, verdict: nil, reason: error.reason)
+    }
   }
 
   private func finding(_ path: SystemPath, _ options: ReadOptions) -> Finding {

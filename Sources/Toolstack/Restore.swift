@@ -11,7 +11,9 @@ public struct RestoreOptions: Sendable {
   /// "-" is standard input.
   public var input: SystemPath
   /// A state without a trailer is refused.
-  public var requiresTrailer = false
+  public var requiresTrailer = true
+  /// By which a user says otherwise, for messages.
+  public var acceptOption: StaticString = "--accept-unverified"
   /// Codecs whose decoder may be run on it.
   public var acceptedCodecs = CodecSet.dom0
   /// The input is a file that only root can have put there; anything else is refused.
@@ -35,43 +37,49 @@ public struct RestoreReport: Sendable {
   public let digest: Bytes16
   /// What wrote it, in lines; empty if the input does not say.
   public let metadata: [UInt8]
-  /// What a user should know though it went well; without the path.
+  /// What a user should know though it went well, beside what has been said before; without the path.
   public let warnings: [PlainText]
 }
 
 /// `restore`: a state file, over a save disk that the agent verifies, into a QEMU.
 public enum Restore {
-  public static func run(_ options: RestoreOptions) throws(ToolError) -> RestoreReport {
+  /// - Parameter warn: is told what a user should know, before QEMU gets a byte.
+  public static func run(
+    _ options: RestoreOptions, warn: (PlainText) -> Void
+  ) throws(ToolError) -> RestoreReport {
     let given = try GivenState.open(options)
     // Held until the disk is gone, so that nothing of the guest stays on a given one.
     let signals = try attempt(options.transfer.place.name) { () throws(SystemError) in
       try EndingSignals()
     }
-    let report = try run(options, given, signals.number)
+    let report = try run(options, given, signals.number, warn)
     // A signal that comes now is too late: who waits for the end must see that QEMU has the state.
     signals.settle()
     return report
   }
 
   private static func run(
-    _ options: RestoreOptions, _ given: borrowing GivenState, _ signals: Int32
+    _ options: RestoreOptions, _ given: borrowing GivenState, _ signals: Int32,
+    _ warn: (PlainText) -> Void
   ) throws(ToolError) -> RestoreReport {
+    for warning in given.warnings { warn(warning) }
     let carrying = options.transfer.carrying(.restore)
     switch options.transfer.place {
     case .process(let program, let monitor):
       let disk = try TransferDisk.make(
         holding: given.file, metadata: Origin.agents(given.metadata), carrying)
       let agent = try LocalAgent.start(program, monitor, disk, options.transfer)
-      return try run(options, given, over: disk, with: agent, [], signals)
+      return try run(options, given, over: disk, with: agent, signals)
     case .stubdomain(let place):
       let prepared = try PreparedRestore.make(options, given, at: place)
+      for warning in prepared.warnings { warn(warning) }
       return try prepared.run(options, given, signals)
     }
   }
 
   fileprivate static func run<Agent: AgentPeer & ~Copyable>(
     _ options: RestoreOptions, _ given: borrowing GivenState, over filled: consuming TransferDisk,
-    with peer: consuming Agent, _ earlier: [PlainText], _ signals: Int32
+    with peer: consuming Agent, _ signals: Int32
   ) throws(ToolError) -> RestoreReport {
     let disk = filled
     var agent = peer
@@ -95,7 +103,7 @@ public enum Restore {
       _ = agent.end()
       throw error
     }
-    let warnings = given.warnings + earlier + agent.end()
+    let warnings = agent.end()
     let state = facts.summary(of: .qemu)
     return RestoreReport(
       format: given.format, stateBytes: state?.rawBytes ?? 0, diskBytes: facts.diskBytes,
@@ -152,6 +160,6 @@ struct PreparedRestore: ~Copyable {
   consuming func run(
     _ options: RestoreOptions, _ given: borrowing GivenState, _ signals: Int32
   ) throws(ToolError) -> RestoreReport {
-    try Restore.run(options, given, over: disk, with: agent, warnings, signals)
+    try Restore.run(options, given, over: disk, with: agent, signals)
   }
 }

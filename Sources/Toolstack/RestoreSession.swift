@@ -36,6 +36,13 @@ enum RestoreSession {
     _ log: (PlainText) -> Void
   ) {
     let state = given.state
+    func tell(_ warnings: [PlainText]) {
+      for warning in warnings {
+        log(ToolError(.good, options.restore.input) { $0.append(warning) }.text)
+      }
+    }
+    // Before QEMU gets a byte.
+    tell(state.warnings + given.prepared.warnings)
     do throws(ToolError) {
       let report = try given.prepared.run(options.restore, state, signals)
       var text = PlainText()
@@ -44,9 +51,7 @@ enum RestoreSession {
       text.append(escaping: options.restore.input.bytes)
       text.append(" to the stubdomain's QEMU")
       log(text)
-      for warning in report.warnings {
-        log(ToolError(.good, options.restore.input) { $0.append(warning) }.text)
-      }
+      tell(report.warnings)
     } catch {
       log(error.text)
     }

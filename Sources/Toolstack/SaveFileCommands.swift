@@ -13,17 +13,24 @@ extension DiskCommands {
   /// - Parameters:
   ///   - output: where to; "-" is standard output.
   ///   - spoolDirectory: for what does not fit into memory.
+  ///   - requiresTrailer: a state without one is refused.
   ///   - isForced: an existing file is replaced.
   public static func extract(
     _ path: SystemPath, output: SystemPath, spoolDirectory: SystemPath, options: ReadOptions,
-    isForced: Bool
+    requiresTrailer: Bool, isForced: Bool
   ) throws(ToolError) -> SaveFileJudgement {
     let input = try openInput(path)
     try requireOther(output, than: input)
     var target = try Output(output, isForced: isForced, opensNow: false)
     if target.isNewFile {
+      let file = try target.descriptor()
       let (judgement, _) = try extract(
-        path, input, to: DoorOutput(try target.descriptor()), options)
+        path, input, to: DoorOutput(FileDescriptor(borrowing: file.number)), options,
+        requiresTrailer)
+      // What follows the trailer is left out.
+      if let bytes = judgement.state?.wholeBytes {
+        try attempt(output) { () throws(SystemError) in try file.truncate(to: bytes) }
+      }
       try target.publish()
       return judgement
     }
@@ -31,9 +38,10 @@ extension DiskCommands {
     let held = try attempt(path) { () throws(SystemError) in
       try Spool.output(in: spoolDirectory, &problem)
     }
-    let (judgement, isInOverflow) = try extract(path, input, to: held, options)
+    let (judgement, isInOverflow) = try extract(
+      path, input, to: held, options, requiresTrailer)
     let descriptor = try target.descriptor()
-    let bytes = judgement.state?.saved.bytes ?? 0
+    let bytes = judgement.state?.wholeBytes ?? judgement.state?.saved.bytes ?? 0
     try attempt(output) { () throws(SystemError) in
       try held.file(isInOverflow: isInOverflow).copy(bytes: bytes, to: descriptor)
     }
@@ -42,13 +50,14 @@ extension DiskCommands {
 
   private static func extract(
     _ path: SystemPath, _ input: borrowing FileDescriptor, to output: borrowing DoorOutput,
-    _ options: ReadOptions
+    _ options: ReadOptions, _ requiresTrailer: Bool
   ) throws(ToolError) -> (SaveFileJudgement, isInOverflow: Bool) {
     switch DecoderProcess.judge(input, task: .extract, options: options, output: output) {
     case .disk(let verdict):
       throw ToolError(verdict.failure ?? .decoder(.nonsense), path)
     case .saveFile(let verdict):
-      let judgement = SaveFileJudgement(path: path, verdict)
+      var judgement = SaveFileJudgement(path: path, verdict)
+      if requiresTrailer { judgement.requireTrailer() }
       if let reason = judgement.reason {
         throw ToolError(judgement.status, path) { $0.append(reason) }
       }
@@ -76,55 +85,71 @@ extension DiskCommands {
     public let stateBytes: UInt64
     /// Of the record.
     public let recordBytes: UInt64
+    /// By its trailer.
+    public let isVerified: Bool
     public let warnings: [PlainText]
   }
 
-  /// `wrap`: a state as an EMULATOR_CONTEXT record, after its trailer has been judged.
+  /// `wrap`: a state as an EMULATOR_CONTEXT record, after its trailer has been judged; without what
+  /// follows that.
   public static func wrap(
     _ path: SystemPath, output: SystemPath, spoolDirectory: SystemPath, options: ReadOptions,
-    isForced: Bool
+    requiresTrailer: Bool, isForced: Bool
   ) throws(ToolError) -> Wrapped {
     let input = try openInput(path)
     try requireOther(output, than: input)
     var target = try Output(output, isForced: isForced, opensNow: false)
     let copy = try GivenState.privateCopy(of: input, path, options.limits, spoolDirectory)
-    let warnings = try requireState(copy.file, path, bytes: copy.bytes, options)
-    guard copy.bytes <= EmulatorContext.maxStateBytes else {
+    let finding = try requireState(copy, path, requiresTrailer, options)
+    var warnings: [PlainText] = []
+    let bytes: UInt64
+    if let finding {
+      bytes = finding.wholeBytes
+      let remark = PlainText.remark(paddingBytes: finding.paddingBytes + copy.paddingBytes)
+      if let remark { warnings.append(remark) }
+    } else {
+      bytes = copy.bytes
+      warnings.append(.unverified)
+    }
+    guard bytes <= EmulatorContext.maxStateBytes else {
       throw ToolError(.overLimit, path) { $0.append("does not fit into a record") }
     }
-    let header = EmulatorContext.header(stateBytes: copy.bytes)
+    let header = EmulatorContext.header(stateBytes: bytes)
     let padding = [UInt8](
-      repeating: 0, count: EmulatorContext.paddingBytes(stateBytes: copy.bytes))
+      repeating: 0, count: EmulatorContext.paddingBytes(stateBytes: bytes))
     let descriptor = try target.descriptor()
     try attempt(output) { () throws(SystemError) in
       try unsafe descriptor.writeAll(header.span.bytes)
-      try copy.file.copy(bytes: copy.bytes, to: descriptor)
+      try copy.file.copy(bytes: bytes, to: descriptor)
       try unsafe descriptor.writeAll(padding.span.bytes)
     }
     try target.publish()
     return Wrapped(
-      stateBytes: copy.bytes,
-      recordBytes: EmulatorContext.headerBytes + copy.bytes + UInt64(padding.count),
-      warnings: warnings)
+      stateBytes: bytes,
+      recordBytes: EmulatorContext.headerBytes + bytes + UInt64(padding.count),
+      isVerified: finding != nil, warnings: warnings)
   }
 
-  /// - Returns: what is to be said of it all the same.
+  /// - Returns: what its trailer says; nil if it has none.
   private static func requireState(
-    _ file: borrowing FileDescriptor, _ path: SystemPath, bytes: UInt64, _ options: ReadOptions
-  ) throws(ToolError) -> [PlainText] {
-    guard try attempt(path, { () throws(SystemError) in try file.beginsWithQEMUMagic() }) else {
+    _ copy: borrowing Spool.Copy, _ path: SystemPath, _ requiresTrailer: Bool,
+    _ options: ReadOptions
+  ) throws(ToolError) -> StateFileFacts? {
+    guard try attempt(path, { () throws(SystemError) in try copy.file.beginsWithQEMUMagic() })
+    else {
       throw ToolError(.notASaveDisk, path) { $0.append("is no device state of QEMU's") }
     }
     let (finding, head, _) = try DecoderProcess.look(
-      at: file, path, bytes: bytes, options: options, listsSections: false)
-    var stateBytes = bytes
-    var warnings: [PlainText] = []
+      at: copy.file, path, bytes: copy.bytes, options: options, listsSections: false)
+    let stateBytes: UInt64
+    var found: StateFileFacts?
     switch finding {
-    case .good(let facts): stateBytes = facts.stateBytes
+    case .good(let facts):
+      stateBytes = facts.stateBytes
+      found = facts
     case .none:
-      var text = PlainText()
-      text.append("has no trailer: whether it is what was saved cannot be checked")
-      warnings.append(text)
+      if requiresTrailer { throw ToolError(unverified: path, way: nil) }
+      stateBytes = copy.bytes
     case .failed(let error): throw ToolError(.disk(error), path)
     case .unreadable(let error): throw ToolError(error, path)
     }
@@ -132,6 +157,6 @@ extension DiskCommands {
     guard stateBytes <= options.limits.maxStateBytes else {
       throw .overMaxState(path, stateBytes: stateBytes, maxBytes: options.limits.maxStateBytes)
     }
-    return warnings
+    return found
   }
 }

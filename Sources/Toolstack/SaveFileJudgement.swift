@@ -28,14 +28,18 @@ public struct SaveFileJudgement: Sendable {
     /// "good", "none", or the verdict on a trailer that does not fit.
     public let trailer: StaticString
     public let hasTrailer: Bool
+    /// The state with its good trailer; nil without one.
+    let wholeBytes: UInt64?
+    /// Zeros behind a good trailer.
+    public let paddingBytes: UInt64
   }
 
   public let path: SystemPath
-  public let status: ExitStatus
+  public private(set) var status: ExitStatus
   /// Why it is not good, in one line without the path.
-  public let reason: PlainText?
+  public private(set) var reason: PlainText?
   /// Nil if the system is to blame.
-  public let place: Place?
+  public private(set) var place: Place?
   public let facts: SaveFileFacts
   public let state: State?
   /// What the state is by its first bytes; nil if there is none.
@@ -57,7 +61,7 @@ public struct SaveFileJudgement: Sendable {
     self.path = path
     facts = verdict.facts
     head = verdict.head
-    state = verdict.facts.state.map { State($0, verdict.trailer) }
+    state = verdict.facts.state.map { State($0, verdict.trailer, in: verdict.facts) }
     var text = PlainText()
     switch verdict.problem {
     case nil:
@@ -91,6 +95,28 @@ public struct SaveFileJudgement: Sendable {
     reason = text
   }
 
+  /// Nothing is wrong, but nothing says either whether its state is the one that was saved.
+  public var isUnverified: Bool { status == .good && state?.hasTrailer == false }
+
+  /// What is to be said though it is good; nil if there is nothing.
+  public var remark: PlainText? {
+    status == .good ? state.flatMap { PlainText.remark(paddingBytes: $0.paddingBytes) } : nil
+  }
+
+  /// A state that nothing can be said of becomes incomplete (T1).
+  mutating func requireTrailer() {
+    guard isUnverified, let state else { return }
+    let error = DiskError(.incomplete, .trailer, .end, at: state.saved.offset + state.bytes)
+    status = .incomplete
+    var text = PlainText()
+    text.append("incomplete: ")
+    text.append(ToolError(unverified: path, way: nil).reason)
+    reason = text
+    place = Place(
+      verdict: error.verdict, structure: error.structure.name, field: error.field.name,
+      offset: error.offset)
+  }
+
   /// - Parameter lists: the output of the task `list`.
   init(
     path: SystemPath, _ verdict: SaveFileVerdict, lists: borrowing DoorOutput
@@ -115,20 +141,24 @@ public struct SaveFileJudgement: Sendable {
 }
 
 extension SaveFileJudgement.State {
-  fileprivate init(_ saved: SavedState, _ finding: TrailerFinding?) {
+  fileprivate init(_ saved: SavedState, _ finding: TrailerFinding?, in file: SaveFileFacts) {
+    // Of a state by itself there may be more than what has been copied: zeros.
+    let copied = saved.offset + saved.bytes
+    let left = file.format == .state && file.bytes > copied ? file.bytes - copied : 0
     switch finding {
     case .good(let facts)?:
       self.init(
         saved: saved, bytes: facts.stateBytes, digest: facts.stateDigest,
-        metadata: facts.metadata, trailer: "good", hasTrailer: true)
+        metadata: facts.metadata, trailer: "good", hasTrailer: true, wholeBytes: facts.wholeBytes,
+        paddingBytes: facts.paddingBytes + left)
     case .failed(let error)?:
       self.init(
         saved: saved, bytes: saved.bytes, digest: nil, metadata: [], trailer: error.verdict.word,
-        hasTrailer: true)
+        hasTrailer: true, wholeBytes: nil, paddingBytes: 0)
     case .none?, .unreadable?, nil:
       self.init(
-        saved: saved, bytes: saved.bytes, digest: nil, metadata: [], trailer: "none",
-        hasTrailer: false)
+        saved: saved, bytes: saved.bytes + left, digest: nil, metadata: [], trailer: "none",
+        hasTrailer: false, wholeBytes: nil, paddingBytes: 0)
     }
   }
 }

@@ -1,4 +1,6 @@
+import QEMUState
 import SaveDisk
+import SaveFiles
 import SystemIO
 import Transfer
 
@@ -11,9 +13,14 @@ enum Spool {
   struct Copy: ~Copyable {
     let file: FileDescriptor
     let bytes: UInt64
+    /// Zeros at the input's end beyond `StateFile.keptZeroBytes`, which are not in the copy.
+    let paddingBytes: UInt64
 
     consuming func takeFile() -> FileDescriptor { file }
   }
+
+  /// A pipe must end somewhere.
+  private static let maxPaddingBytes = SaveFileWalk.maxPaddingBytes
 
   /// For so many bytes.
   static func file(bytes: UInt64, in directory: SystemPath) throws(SystemError) -> FileDescriptor {
@@ -21,30 +28,42 @@ enum Spool {
       ? try FileDescriptor.inMemory() : try FileDescriptor.unlinked(in: directory)
   }
 
-  /// A private copy of everything that can be read from `input`.
+  /// A private copy of everything that can be read from `input`, but for what it is filled up with.
   ///
-  /// - Parameter maxBytes: more is an error (EFBIG).
+  /// - Parameter maxBytes: more, without zeros at the end, is an error (EFBIG).
   static func copy(
     of input: borrowing FileDescriptor, maxBytes: UInt64, in directory: SystemPath
   ) throws(SystemError) -> Copy {
     var file = try FileDescriptor.inMemory()
     var isInMemory = true
     var buffer = AlignedBuffer(byteCount: 262_144)
-    var sum: UInt64 = 0
+    /// What is in the copy, and zeros that come after that unless they are the last bytes.
+    var (sum, zeros): (UInt64, UInt64) = (0, 0)
     while true {
       var piece = buffer.mutableBytes(0..<262_144)
       let count = try input.read(into: &piece, from: 0)
-      if count == 0 { return Copy(file: file, bytes: sum) }
-      sum += UInt64(count)
+      if count == 0 { break }
+      guard let last = buffer.bytes(0..<count).lastNonZero else {
+        zeros += UInt64(count)
+        if zeros > maxPaddingBytes { throw SystemError(.read, errno: Errno.fileTooLarge) }
+        continue
+      }
+      let start = sum + zeros
+      sum = start + UInt64(last) + 1
+      zeros = UInt64(count - last - 1)
       if sum > maxBytes { throw SystemError(.read, errno: Errno.fileTooLarge) }
       if isInMemory && sum > maxBytesInMemory {
         let larger = try FileDescriptor.unlinked(in: directory)
-        try file.copy(bytes: sum - UInt64(count), to: larger)
+        try file.copy(bytes: try file.status().bytes, to: larger)
         file = larger
         isInMemory = false
       }
-      try file.writeAll(buffer.bytes(0..<count))
+      // Zeros before it become a hole.
+      try file.writeAll(buffer.bytes(0..<(last + 1)), at: start)
     }
+    let kept = min(zeros, StateFile.keptZeroBytes)
+    try file.truncate(to: sum + kept)
+    return Copy(file: file, bytes: sum + kept, paddingBytes: zeros - kept)
   }
 
   /// One stream of a disk, verified with all of it.

@@ -10,6 +10,8 @@ public struct StateInspection: Sendable {
   /// Of the state; nil without a good trailer.
   public let digest: Bytes16?
   public let metadata: [UInt8]
+  /// Zeros behind a good trailer.
+  public let paddingBytes: UInt64
   /// What is wrong with the trailer; nil if it is good or there is none.
   public let failure: DiskError?
   /// What it is, by its first bytes.
@@ -38,9 +40,10 @@ extension DiskCommands {
   ) throws(ToolError) -> StateInspection {
     let copy = try GivenState.privateCopy(
       of: try DiskCommands.openInput(path), path, options.limits, spoolDirectory)
-    var stateBytes = copy.bytes
+    var stateBytes = copy.bytes + copy.paddingBytes
     var digest: Bytes16?
     var metadata: [UInt8] = []
+    var paddingBytes: UInt64 = 0
     var failure: DiskError?
     let (finding, head, sections) = try DecoderProcess.look(
       at: copy.file, path, bytes: copy.bytes, options: options, listsSections: true)
@@ -49,12 +52,14 @@ extension DiskCommands {
       stateBytes = facts.stateBytes
       digest = facts.stateDigest
       metadata = facts.metadata
+      paddingBytes = facts.paddingBytes + copy.paddingBytes
     case .none: break
     case .failed(let error): failure = error
     case .unreadable(let error): throw ToolError(error, path)
     }
     return StateInspection(
-      path: path, stateBytes: stateBytes, digest: digest, metadata: metadata, failure: failure,
-      head: head, sections: sections)
+      path: path, stateBytes: stateBytes, digest: digest, metadata: metadata,
+      paddingBytes: paddingBytes, failure: failure, head: head,
+      sections: sections)
   }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import QEMUState
 import SaveDisk
+import SaveFiles
 import SystemIO
 import Toolstack
 import Transfer
@@ -40,6 +41,11 @@ struct InspectCommand: ParsableCommand {
   }
 
   private func say(_ finding: Finding, _ records: [RecordEntry]) throws(ToolError) {
+    if case .saveFile(let judgement) = finding, judgement.facts.format == .state,
+      let state = judgement.state
+    {
+      return try say(StateReport(judgement, state))
+    }
     switch (finding, output.json) {
     case (.disk(let judgement), true): try Console.say(json: InspectReport(judgement, records))
     case (.disk(let judgement), false):
@@ -54,11 +60,7 @@ struct InspectCommand: ParsableCommand {
     let inspection = try DiskCommands.inspectState(
       path.path, options: judging.readOptions(isDecoding: true), spoolDirectory: SpoolDirectory.path
     )
-    if output.json {
-      try Console.say(json: StateReport(inspection))
-    } else {
-      for line in StateReport(inspection).lines { try Console.say(line) }
-    }
+    try say(StateReport(inspection))
     let error: ToolError
     if let failure = inspection.failure {
       error = ToolError(.disk(failure), path.path)
@@ -70,5 +72,10 @@ struct InspectCommand: ParsableCommand {
     }
     Console.complain(error.text)
     return error.status
+  }
+
+  private func say(_ report: StateReport) throws(ToolError) {
+    if output.json { return try Console.say(json: report) }
+    for line in report.lines { try Console.say(line) }
   }
 }

@@ -33,6 +33,21 @@ struct JudgingOptions: ParsableArguments {
   }
 }
 
+/// Options of what gives a state to a QEMU.
+struct TrailerOptions: ParsableArguments {
+  @Flag(help: "Restore also a state without a trailer, which cannot be checked.")
+  var acceptUnverified = false
+
+  @Flag(help: "The default, and accepted for scripts that say so.")
+  var requireTrailer = false
+
+  func validate() throws {
+    guard !acceptUnverified || !requireTrailer else {
+      throw ValidationError("--accept-unverified and --require-trailer exclude each other.")
+    }
+  }
+}
+
 /// Options for a header that a command makes.
 struct NewHeaderOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Raw bytes of a full chunk: 64KiB to 1MiB.", valueName: "size"))

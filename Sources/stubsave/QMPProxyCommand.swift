@@ -78,7 +78,8 @@ struct QMPProxyCommand: ParsableCommand {
     dump.isDurable = false
     var restore = RestoreOptions(transfer, input: try file("qemu-resume.", target))
     restore.isRootsFile = true
-    restore.requiresTrailer = settings.requireTrailer
+    restore.requiresTrailer = !settings.trailer.acceptUnverified
+    restore.acceptOption = "`stubsave hooks install xl --accept-unverified`"
     restore.isForced = settings.anyDevices
     restore.forceOption = "`stubsave hooks install xl --any-devices`"
     var options = QMPProxyOptions(
@@ -142,8 +143,7 @@ struct ProxySettings: ParsableArguments {
       valueName: "seconds"))
   var timeout = Seconds(milliseconds: defaultTimeoutMilliseconds)
 
-  @Flag(help: "Restore no state without a trailer, by which it can be checked.")
-  var requireTrailer = false
+  @OptionGroup var trailer: TrailerOptions
 
   @Flag(help: "Restore also what was saved by a QEMU with other devices.")
   var anyDevices = false
@@ -176,7 +176,7 @@ struct ProxySettings: ParsableArguments {
     if timeout.milliseconds != Self.defaultTimeoutMilliseconds {
       words += ["--timeout", timeout.defaultValueDescription]
     }
-    if requireTrailer { words.append("--require-trailer") }
+    if trailer.acceptUnverified { words.append("--accept-unverified") }
     if anyDevices { words.append("--any-devices") }
     if ignoreBlockers { words.append("--ignore-blockers") }
     if sandbox.requireSandbox { words.append("--require-sandbox") }

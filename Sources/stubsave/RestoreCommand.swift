@@ -21,8 +21,7 @@ struct RestoreCommand: ParsableCommand {
     help: ArgumentHelp("A file from 'dump'; - is standard input.", valueName: "file"))
   var input: PathArgument?
 
-  @Flag(help: "Refuse a state without a trailer, which cannot be checked.")
-  var requireTrailer = false
+  @OptionGroup var trailer: TrailerOptions
 
   @Flag(help: "Restore a state of a QEMU with other devices all the same.")
   var force = false
@@ -47,10 +46,10 @@ struct RestoreCommand: ParsableCommand {
       }
       let source = input?.path ?? SystemPath(word: "-")
       var options = RestoreOptions(try transfer.settings(), input: source)
-      options.requiresTrailer = requireTrailer
+      options.requiresTrailer = !trailer.acceptUnverified
       options.isForced = force
       options.acceptedCodecs = codecs.set
-      let restored = try Restore.run(options)
+      let restored = try Restore.run(options) { Console.warn(source, $0) }
       for warning in restored.warnings { Console.warn(source, warning) }
       if report.json { try Console.say(json: TransferJSON(source, restored)) }
       return .good

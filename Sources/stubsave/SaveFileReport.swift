@@ -10,7 +10,8 @@ struct SaveFileReport: Encodable {
   let path: String
   /// Such as "xl save file".
   let container: String?
-  /// "error" if the file could not be judged.
+  /// "unverified" if nothing is wrong but its state has no trailer, "error" if the file could not be
+  /// judged.
   let verdict: String
   let exitCode: UInt8
   let structure: String?
@@ -34,6 +35,8 @@ struct SaveFileReport: Encodable {
     /// Without a good trailer: all bytes.
     let stateBytes: UInt64
     let xxh128: String?
+    /// Zeros behind a good trailer, if there are any.
+    let paddingBytes: UInt64?
 
     init(_ state: SaveFileJudgement.State) {
       offset = state.saved.offset
@@ -41,6 +44,7 @@ struct SaveFileReport: Encodable {
       trailer = "\(state.trailer)"
       stateBytes = state.bytes
       xxh128 = state.digest?.hexText
+      paddingBytes = state.paddingBytes == 0 ? nil : state.paddingBytes
     }
   }
 
@@ -124,7 +128,7 @@ struct SaveFileInspection: Encodable {
 
 extension SaveFileJudgement {
   var word: String {
-    if status == .good { return "good" }
+    if status == .good { return isUnverified ? "unverified" : "good" }
     return place.map { "\($0.verdict.word)" } ?? "error"
   }
 
@@ -134,7 +138,8 @@ extension SaveFileJudgement {
       let text = reason?.text ?? ""
       return place == nil ? "\(path.text): error: \(text)" : "\(path.text): \(text)"
     }
-    return "\(path.text): good: \(format.name), \(facts.bytes) bytes\(behind); \(stateLine)"
+    return "\(path.text): \(word): \(format.name), \(facts.bytes) bytes\(behind); \(stateLine)"
+      + (remark.map { "; \($0.text)" } ?? "")
   }
 
   /// The remark on what is no part of it.

@@ -21,6 +21,7 @@ enum SaveFileText {
     if more > 0 { lines.append("  ... and \(more) more") }
     if judgement.facts.format != nil {
       lines.append("\(judgement.stateLine)")
+      if let remark = judgement.remark { lines.append("  \(remark.text)") }
       lines += MetadataText.lines(judgement.state?.metadata ?? []).map { "  \($0)" }
     }
     if judgement.state != nil {

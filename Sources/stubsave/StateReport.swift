@@ -6,11 +6,15 @@ import Toolstack
 struct StateReport: Encodable {
   let type = "state"
   let path: String
+  /// "unverified" without a trailer, else as `trailer`.
+  let verdict: String
   /// "good", "none", or the verdict on a trailer that does not fit.
   let trailer: String
   /// Without a good trailer: all bytes of the file.
   let stateBytes: UInt64
   let xxh128: String?
+  /// Zeros behind a good trailer, if there are any.
+  let paddingBytes: UInt64?
   let metadata: [String]
   /// "device-state", "migration-stream", or what else its first bytes say.
   let kind: String
@@ -27,6 +31,7 @@ struct StateReport: Encodable {
     path = inspection.path.text
     stateBytes = inspection.stateBytes
     xxh128 = inspection.digest?.hexText
+    paddingBytes = inspection.paddingBytes == 0 ? nil : inspection.paddingBytes
     metadata = MetadataText.lines(inspection.metadata)
     if let failure = inspection.failure {
       trailer = "\(failure.verdict.word)"
@@ -38,17 +43,39 @@ struct StateReport: Encodable {
     sections = inspection.sections.map(SectionReport.init)
     sectionsFoundBy = SectionWay(sections)
     what = inspection.head.name
+    verdict = trailer == "none" ? "unverified" : trailer
+  }
+
+  /// Of a state that came from a pipe, and went the way of a save file.
+  init(_ judgement: SaveFileJudgement, _ state: SaveFileJudgement.State) {
+    path = judgement.path.text
+    verdict = judgement.word
+    trailer = "\(state.trailer)"
+    stateBytes = state.bytes
+    xxh128 = state.digest?.hexText
+    paddingBytes = state.paddingBytes == 0 ? nil : state.paddingBytes
+    metadata = MetadataText.lines(state.metadata)
+    kind = (judgement.head ?? .unseen).word
+    machine = judgement.head?.machineText
+    sections = judgement.sections.map(SectionReport.init)
+    sectionsFoundBy = SectionWay(sections)
+    what = (judgement.head ?? .unseen).name
   }
 
   enum CodingKeys: CodingKey {
-    case type, path, trailer, stateBytes, xxh128, metadata, kind, machine, sectionsFoundBy, sections
+    case type, path, verdict, trailer, stateBytes, xxh128, paddingBytes, metadata, kind, machine
+    case sectionsFoundBy, sections
   }
 
   /// For people.
   var lines: [String] {
-    var lines = ["\(path): \(what), \(stateBytes) bytes; trailer: \(trailer)"]
+    let word = trailer == "none" ? "none, unverified" : trailer
+    var lines = ["\(path): \(what), \(stateBytes) bytes; trailer: \(word)"]
     if let machine { lines.append("  machine  \(machine)") }
     if let xxh128 { lines.append("  xxh128   \(xxh128)") }
+    if let paddingBytes, let remark = PlainText.remark(paddingBytes: paddingBytes) {
+      lines.append("  \(remark.text)")
+    }
     lines += metadata.map { "  \($0)" }
     lines += SectionReport.lines(sections)
     return lines

@@ -7,21 +7,26 @@ import Transfer
 struct VerifyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify",
-    abstract: "Judge save disks, and save files of toolstacks.",
+    abstract: "Judge save disks, state files, and save files of toolstacks.",
     discussion: """
       One line for each path on standard output; all are judged, and the exit code is that of the \
-      first that is not good. Of an xl or libvirt save file, a libxl stream or a xenopsd suspend \
-      image the framing is judged, and the trailer of QEMU's state.
+      first that is not good. A state file is judged by its trailer, an xl or libvirt save file, a \
+      libxl stream, a record from 'wrap' or a xenopsd suspend image by its framing and the trailer of \
+      QEMU's state. A state without a trailer is unverified, not good: nothing says whether it is \
+      the one that was saved.
       """)
 
   @Argument(
-    help: ArgumentHelp("Disks or save files; - is standard input.", valueName: "path"))
+    help: ArgumentHelp("Disks, states or save files; - is standard input.", valueName: "path"))
   var paths: [PathArgument] = []
 
   @Flag(
     name: .customLong("no-decode"),
     help: "Check structure and stored hashes only; no decompressor is run.")
   var isNotDecoding = false
+
+  @Flag(help: "A state without a trailer is incomplete, exit code 3.")
+  var requireTrailer = false
 
   @Option(
     help: ArgumentHelp(
@@ -57,7 +62,7 @@ struct VerifyCommand: ParsableCommand {
       let progress = try telling.make(forDisk: path)
       let finding = DiskCommands.verify(
         path, options: judging.readOptions(isDecoding: !isNotDecoding),
-        spoolDirectory: SpoolDirectory.path, progress: progress)
+        spoolDirectory: SpoolDirectory.path, requiresTrailer: requireTrailer, progress: progress)
       progress?.finish()
       try say(finding)
       if finding.status != .good {

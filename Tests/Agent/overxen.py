@@ -93,7 +93,9 @@ async def whole(stubs: Stubdomains) -> str:
     file.write_bytes(state)
     async with (lab.guest(MACHINE, lab.new_ram(), "-S", *INCOMING) as guest,
                 stubs.serving(guest.qmp), stubs.disk(direction="restore") as device):
-        await lab.good("restore", *stubs.over(HONEST, device), "-i", str(file))
+        await lab.refused(3, "restore", *stubs.over(HONEST, device), "-i", str(file))
+        await guest.monitor.expect_status("inmigrate")
+        await lab.good("restore", *stubs.over(HONEST, device), "-i", str(file), "--accept-unverified")
         await guest.monitor.expect_status("prelaunch", "paused")
         again = lab.path("again")
         await guest.monitor.execute(SAVE, filename=again, live=False)

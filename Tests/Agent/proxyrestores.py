@@ -107,11 +107,15 @@ async def good(bench: Bench, given: Given) -> str:
 
 
 async def without_trailer(bench: Bench, given: Given) -> str:
-    """A state of somebody who knows no trailers: with a warning; or not at all."""
+    """A state of somebody who knows no trailers: not at all, unless that is wanted; then with a warning
+    before QEMU gets a byte."""
     bench.resume.write_bytes(state_in(given.content))
-    async with restoring(bench, given.ram) as (_, proxy, _):
-        await proxy.said("has no trailer")
-    refused = await refusal(bench, 3, "trailer", "--require-trailer")
+    for options in ((), ("--require-trailer",)):
+        refused = await refusal(bench, 3, "`stubsave hooks install xl --accept-unverified`", *options)
+    async with restoring(bench, given.ram, "--accept-unverified") as (_, proxy, _):
+        await proxy.said("to the stubdomain's QEMU")
+        before, _, _ = proxy.log.partition("to the stubdomain's QEMU")
+        expect("unverified: it has no trailer" in before, proxy.log)
     return f"{proxy.log.strip()}; {refused}"
 
 
@@ -129,6 +133,21 @@ async def refusal(bench: Bench, code: int, says: str, *options: str) -> str:
     return said
 
 
+def flip(content: bytes, offset: int) -> bytes:
+    """One bit."""
+    return content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1:]
+
+
+async def padded(bench: Bench, given: Given) -> str:
+    """A good state with zeros behind it, as read back from a volume: QEMU gets it without them."""
+    bench.resume.write_bytes(given.content + bytes(1 << 20))
+    async with restoring(bench, given.ram) as (_, proxy, _):
+        await proxy.said("to the stubdomain's QEMU")
+        expect(f"{1 << 20} zero bytes follow the trailer" in proxy.log, proxy.log)
+        expect(f"a state of {len(state_in(given.content))} bytes" in proxy.log, proxy.log)
+    return proxy.log.strip()
+
+
 async def bad(bench: Bench, given: Given) -> str:
     """Every file that must not be restored."""
     content, state, file = given.content, state_in(given.content), bench.resume
@@ -136,9 +155,7 @@ async def bad(bench: Bench, given: Given) -> str:
     other.write_bytes(content)
 
     def flipped(offset: int) -> Callable[[], object]:
-        bad = bytearray(content)
-        bad[offset] ^= 1
-        return lambda: file.write_bytes(bad)
+        return lambda: file.write_bytes(flip(content, offset))
 
     def foreign() -> None:
         file.write_bytes(content)
@@ -159,9 +176,14 @@ async def bad(bench: Bench, given: Given) -> str:
         ("a bit of the trailer's lines", 2, "", flipped(len(state) + 3), ()),
         ("a bit of the footer", 2, "", flipped(len(content) - 20), ()),
         ("cut in the state", 3, "trailer",
-         lambda: file.write_bytes(content[:len(state) // 2]), ("--require-trailer",)),
+         lambda: file.write_bytes(content[:len(state) // 2]), ()),
         ("cut in the trailer", 3, "trailer",
-         lambda: file.write_bytes(content[:-1]), ("--require-trailer",)),
+         lambda: file.write_bytes(content[:-1]), ("--accept-unverified",)),
+        ("a flipped bit, and zeros behind", 2, "stateDigest",
+         lambda: file.write_bytes(flip(content, len(state) // 2) + bytes(4096)), ("--accept-unverified",)),
+        ("bytes behind", 2, "trailing", lambda: file.write_bytes(content + b"x"), ("--accept-unverified",)),
+        ("a zero tail", 2, "zeros",
+         lambda: file.write_bytes(state[:-1000] + bytes(70000)), ("--accept-unverified",)),
         ("a part is missing inside", 2, "",
          lambda: file.write_bytes(content[:4096] + content[8192:]), ()),
         ("a link", 8, "root", lambda: file.symlink_to(other), ()),
@@ -276,4 +298,4 @@ def die(_: Proxy) -> None:
     kill_domain(DOMID)
 
 
-CASES = good, without_trailer, bad, other_devices, not_loaded, never_boots, stale
+CASES = good, without_trailer, padded, bad, other_devices, not_loaded, never_boots, stale

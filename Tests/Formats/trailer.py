@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import struct
 
-import reader
 import savedisk
+import statefile
 import xxhash
 from savedisk import DiskBuilder, Header
 
@@ -13,12 +13,13 @@ FOOTER_BYTES = 64
 # Offset and size of each field of the footer.
 FOOTER = {"magic": (0, 16), "version": (16, 4), "requiredFeatures": (20, 4), "stateBytes": (24, 8),
           "metadataBytes": (32, 8), "stateDigest": (40, 16), "hash": (56, 8)}  # fmt: skip
-# What stubsave says of it; a file without a trailer is a state like any other.
+# What stubsave says of it; a file without a trailer is unverified.
 WORDS = {"T1": "trailer: none", "T2": "trailer magic", "T3": "trailer metadataBytes",
          "T4": "trailer hash", "T5": "trailer version", "T6": "trailer requiredFeatures",
          "T7": "trailer stateBytes", "T8": "trailer metadataBytes", "T9": "trailer stateDigest",
+         "T12": "trailer end", "T13": "trailer end", "T14": "trailer trailing",
          "good": "trailer: good"}  # fmt: skip
-EXIT_CODES = {"T1": 0, "good": 0, "T5": 6, "T6": 6}
+EXIT_CODES = {"T1": 0, "good": 0, "T5": 6, "T6": 6, "T13": 3}
 
 
 class TrailerFile:
@@ -53,25 +54,11 @@ class TrailerFile:
 
     @staticmethod
     def check(data: bytes) -> str:
-        """The first check that fails, T1 to T10, or good."""
-        start = len(data) - FOOTER_BYTES
-        if start < 0:
-            return "T1"
-        footer = data[start:]
-        version, features, state, metadata = struct.unpack_from("<IIQQ", footer, 16)
-        fits = metadata <= start and footer[56:] == xxhash.xxh3_64(
-            data[start - metadata:start] + footer[16:56]).digest()
-        inside = data[state:start] if state <= start else b""
-        for check, fails in (
-                ("T1", footer[:16] != MAGIC and not fits), ("T2", footer[:16] != MAGIC),
-                ("T3", metadata > start), ("T4", not fits), ("T5", version != 1),
-                ("T6", features != 0), ("T7", state + metadata != start),
-                ("T8", metadata % 4096 != 0),
-                ("T9", footer[40:56] != xxhash.xxh3_128(data[:state]).digest()),
-                ("T10", metadata != 0 and reader.judge_bytes(inside).exit_code != 0)):
-            if fails:
-                return check
-        return "good"
+        """The first check that fails, or good."""
+        try:
+            return "good" if statefile.judge(data) else "T1"
+        except statefile.Failed as failed:
+            return failed.check
 
     @staticmethod
     def fits(verdict: str, exit_code: int, text: str) -> bool:

@@ -247,7 +247,16 @@ def inputs(bench: Bench) -> None:
                   bench.file(whole[:-9] + b"\xff" + whole[-8:]))
     bench.restore("of a cut file, trailer required", 3, bench.file(whole[:middle]),
                   "--require-trailer")
-    bench.restore("of a bare state", 0, bench.file(STATE), says=("trailer",))
+    bench.restore("of a bare state", 3, bench.file(STATE), says=("--accept-unverified",))
+    bench.restore("of a bare state, accepted", 0, bench.file(STATE), "--accept-unverified",
+                  says=("unverified", "trailer"))
+    bench.restore("of a file with zeros behind it", 0, bench.file(whole + bytes(3 << 20)),
+                  says=(f"{3 << 20} zero bytes follow",))
+    bench.restore("of a file with a flipped bit and zeros behind it", 2,
+                  bench.file(flipped + bytes(4096)), "--accept-unverified")
+    bench.restore("of a cut file with zeros behind it", {2, 3},
+                  bench.file(whole[:-50] + bytes(4096)), "--accept-unverified")
+    bench.restore("of a zero tail", 2, bench.file(STATE + bytes(70000)), "--accept-unverified")
     bench.restore("of too large a file", 7, bench.file(whole), "--max-state", len(STATE) - 1)
     fifo = bench.directory / "input"
     os.mkfifo(fifo)

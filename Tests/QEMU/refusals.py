@@ -87,7 +87,7 @@ class Refusals:
             await case("restore: cut, no trailer", self.cuts(guest))
             await case("restore: --max-state too small", self.restore_over_limit(guest))
             await case("restore: good after all that", self.good_after(guest))
-        await case("restore: cut within the trailer", self.cut_trailer())
+        await case("restore: no trailer, accepted", self.cut_trailer())
         await case("restore: QEMU refuses the state", self.cut_state())
 
     async def boots(self, guest: Guest) -> str:
@@ -197,8 +197,14 @@ class Refusals:
         """Less than all of it, where a trailer is wanted; and of an archive."""
         state, raw, archive = self._files
         for size in (64, len(raw) // 2, len(raw), len(state) - 64, len(state) - 1):
-            await self._refused(guest, 3, state[:size], f"cut to {size}", "--require-trailer")
+            await self._refused(guest, 3, state[:size], f"cut to {size}")
+        await self._refused(guest, 3, state[:-1], "cut by one byte", "--accept-unverified")
+        await self._refused(guest, 3, raw, "raw")
         await self._refused(guest, 3, raw, "raw", "--require-trailer")
+        await self._refused(guest, 64, raw, "raw", "--require-trailer", "--accept-unverified")
+        await self._refused(guest, 2, flipped(state, len(raw) // 2) + bytes(4096), "flipped, padded",
+                            "--accept-unverified")
+        await self._refused(guest, 2, raw[:-2000] + bytes(70000), "a zero tail", "--accept-unverified")
         for size in (len(archive) - 4096, 4096):
             await self._refused(guest, 3, archive[:size], f"archive cut to {size}")
         await self._refused(guest, 4, b"", "nothing")
@@ -222,11 +228,12 @@ class Refusals:
 
     async def cut_trailer(self) -> str:
         """A state that is whole, and no trailer: a warning only."""
-        path = self._file(self._files.state[:-1])
+        path = self._file(self._files.raw)
         async with self._lab.guest(self._machine, self._ram, "-S", *INCOMING,
                                    keep_ram=True) as guest:
-            outcome = await self._lab.stubsave("restore", "--qmp", guest.qmp, "-i", path)
-            expect(outcome.code == 0 and outcome.message != "", f"{outcome}; wanted: a warning")
+            outcome = await self._lab.stubsave("restore", "--qmp", guest.qmp, "-i", path,
+                                                "--accept-unverified")
+            expect(outcome.code == 0 and "unverified" in outcome.message and outcome.message != "", f"{outcome}; wanted: a warning")
             await guest.monitor.expect_status("paused")
         return outcome.message
 
@@ -235,7 +242,8 @@ class Refusals:
         path = self._file(self._files.raw[:len(self._files.raw) // 2])
         async with self._lab.guest(self._machine, self._ram, "-S", *INCOMING,
                                    keep_ram=True) as guest:
-            outcome = await self._lab.refused(13, "restore", "--qmp", guest.qmp, "-i", path)
+            outcome = await self._lab.refused(13, "restore", "--qmp", guest.qmp, "-i", path,
+                                              "--accept-unverified")
         return outcome.message
 
     def _file(self, content: bytes) -> str:

@@ -8,10 +8,12 @@ import Transfer
 
 // Invariants (formats/save-disk.md, section 10):
 // - a state file that was made here checks as good, with the state's length, digest and metadata;
-// - every check T1 to T11 can fail, with the verdict, field and offset that the document says;
+// - every check T1 to T14 can fail, with the verdict, field and offset that the document says;
 // - no single flipped bit of a state file with metadata is taken for good, and none that is not in
 //   both the magic and the hash makes the trailer vanish;
-// - a file cut at any place is "none" or failed, never good.
+// - a file cut at any place is "none" or failed, never good, and failed where a part of the trailer is left;
+// - a state file with zeros behind it is good, however its hash ends, and nothing else behind it is;
+// - without a trailer a state may end in as many zeros as its last section's device, and no more.
 
 @Suite struct StateFileTests {
   static let state: [UInt8] =
@@ -91,7 +93,7 @@ import Transfer
     let bytes = try Self.make()
     let start = bytes.count - 64
     // T1
-    for none in [[], Self.state, [UInt8](bytes.prefix(63)), [UInt8](bytes.dropLast())] {
+    for none in [[], Self.state, [UInt8](bytes.prefix(63)), [UInt8](Self.state + [0, 0])] {
       guard case .none = try Self.check(none) else {
         Issue.record("not none")
         continue
@@ -157,6 +159,95 @@ import Transfer
       return
     }
     #expect(facts.metadata.isEmpty)
+  }
+
+  @Test(arguments: [[], metadata], [1, 7, 8, 63, 64, 4096, 300_000])
+  func `zeros behind it`(metadata: [UInt8], count: Int) throws {
+    let bytes = try Self.make(metadata: metadata)
+    guard case .good(let facts) = try Self.check(bytes + [UInt8](repeating: 0, count: count)) else {
+      Issue.record("not good")
+      return
+    }
+    #expect(facts.paddingBytes == UInt64(count) && facts.metadata == metadata)
+    #expect(facts.wholeBytes == UInt64(bytes.count))
+  }
+
+  @Test func `a hash that ends in zeros`() throws {
+    // One of 256 states has such a hash.
+    for number in 0...UInt16.max {
+      let state = Self.state + [UInt8(number & 0xFF), UInt8(number >> 8), 1]
+      let bytes = try Self.make(state, metadata: [])
+      guard bytes[bytes.count - 1] == 0 else { continue }
+      for file in [bytes, bytes + [0, 0, 0]] {
+        guard case .good(let facts) = try Self.check(file) else {
+          Issue.record("not good")
+          return
+        }
+        #expect(facts.paddingBytes == UInt64(file.count - bytes.count))
+      }
+      // Found by its hash alone.
+      var spoilt = bytes + [UInt8](repeating: 0, count: 100)
+      spoilt[bytes.count - 60] ^= 4
+      return try expect(spoilt, .corrupt, .magic, at: bytes.count - 64)
+    }
+    Issue.record("no such hash")
+  }
+
+  @Test func `what follows, and what is missing`() throws {
+    let bytes = try Self.make()
+    let start = bytes.count - 64
+    let zeros = [UInt8](repeating: 0, count: 5000)
+    try expect(bytes + [1], .corrupt, .trailing, at: bytes.count)  // T14
+    try expect(bytes + zeros + [1] + zeros, .corrupt, .trailing, at: bytes.count)
+    for index in [0, 10, Self.state.count + 4200, start + 3, start + 30, start + 60] {
+      var flipped = bytes + zeros
+      flipped[index] ^= 16
+      guard case .failed(let error) = try Self.check(flipped) else {
+        Issue.record("byte \(index) flipped, and zeros behind")
+        continue
+      }
+      #expect(error.verdict == .corrupt || error.verdict == .unsupported)
+    }
+    // T13: something of the trailer is left, from the 13 bytes on by which it is found.
+    for count in stride(from: Self.state.count + 13, to: bytes.count, by: 83) {
+      for tail in [[], zeros] {
+        guard case .failed(let error) = try Self.check([UInt8](bytes.prefix(count)) + tail) else {
+          Issue.record("cut at \(count)")
+          continue
+        }
+        #expect(error.verdict == .incomplete || error.verdict == .corrupt)
+      }
+    }
+    let content = bytes.prefix(start + 12).lastIndex { $0 != 0 } ?? 0
+    try expect([UInt8](bytes.prefix(start + 12)), .incomplete, .end, at: content + 1)
+    // A trailer's end that lies further back than a trailer is long is not looked for.
+    let far = [UInt8](repeating: 1, count: Int(StateFile.maxTrailerBytes) + 64)
+    guard case .none = try Self.check(bytes + far) else {
+      Issue.record("found too far away")
+      return
+    }
+  }
+
+  @Test(arguments: [
+    ("0000:00:02.0/ne2000", 65_536), ("ne2000", 65_536), ("0000:00:1f.3/virtio-net", 65_536),
+    ("0000:00:02.0/lsiscsi", 16_384), ("0000:00:02.0/qxl", 16_384), ("vga", 4096),
+    ("0000:00:02.0/virtio-", 4096), ("xne2000", 4096), ("0000:00:02.0/ne2000/more", 4096),
+  ])
+  func `zeros of a state without trailer`(name: String, most: Int) throws {
+    let header =
+      [0x04, 0, 0, 0, 9, UInt8(name.utf8.count)] + [UInt8](name.utf8) + [0, 0, 0, 0, 0, 0, 0, 3]
+    let state = Self.state + header + [UInt8](repeating: 0xAA, count: 20_000)
+    for (count, isFine) in [(most, true), (most + 1, false)] {
+      let file = state + [UInt8](repeating: 0, count: count)
+      if isFine {
+        guard case .none = try Self.check(file) else {
+          Issue.record("\(count) zeros of a \(name) are refused")
+          continue
+        }
+      } else {
+        try expect(file, .corrupt, .end, at: state.count)
+      }
+    }
   }
 
   @Test func `no flipped bit is good`() throws {
