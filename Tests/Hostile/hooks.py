@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -33,8 +34,8 @@ NAME = "vchan-socket-proxy"
 FOLDER = "usr/lib/xen-4.17/bin"
 DIVERSION = f"/{FOLDER}/{NAME}\n/{FOLDER}/{NAME}.distrib\n:\n"
 MARK = "# Put here by `stubsave hooks install xl`; `stubsave hooks remove xl` takes it away."
-# The system is opened.
-BEGIN = re.compile(r'^openat\(AT_FDCWD, "[^"]*/root"', re.MULTILINE)
+# stubsave opens the system, dpkg-divert its database.
+BEGIN = re.compile(r'^openat\(AT_FDCWD, "[^"]*/root["/]', re.MULTILINE)
 VERBS = "install", "remove"
 # What may come between a kill and the end.
 AFTER = (("install",), ("remove",), ("upgrade", "install"), ("upgrade", "remove"))
@@ -167,10 +168,8 @@ class Trials(Score):
         for side, verb in itertools.product(("stubsave", "dpkg-divert"), VERBS):
             log = self.run(Point(side, verb, "", "", 0), ())
             self.calls[side, verb] = Counter(CALL.findall(log))
-            self.check(f"{side}: {verb}: where it begins", side != "stubsave" or BEGIN.search(log))
-            first = log if side == "dpkg-divert" else BEGIN.split(log, 1)[0]
-            begun = Counter(CALL.findall(first)) if side == "stubsave" else Counter[str]()
-            self._begun[side, verb] = begun
+            self.check(f"{side}: {verb}: where it begins", BEGIN.search(log))
+            self._begun[side, verb] = Counter(CALL.findall(BEGIN.split(log, 1)[0]))
 
     def _system(self, place: Path, verb: str) -> System:
         """As `verb` finds it."""
@@ -236,11 +235,56 @@ class Trials(Score):
         """A file system that cannot exchange names."""
         with tempfile.TemporaryDirectory(dir=self._directory) as name:
             system = self._system(Path(name), verb)
-            ended = system.hooks(self._stubsave, verb, "strace", "-qq", "-o", "/dev/null",
-                                 "--inject=renameat2:error=EINVAL").end(MOST_SECONDS)
-            self.check(f"{verb} without exchange: exit {ended.code}, {ended.messages}, "
-                       f"{system.end_fault(verb)}",
-                       ended.code == 0 and not system.end_fault(verb))
+            for _ in range(2):
+                ended = system.hooks(self._stubsave, verb, "strace", "-qq", "-o", "/dev/null",
+                                     "--inject=renameat2:error=EINVAL").end(MOST_SECONDS)
+                self.check(f"{verb} without exchange: exit {ended.code}, {ended.messages}, "
+                           f"{system.end_fault(verb)}",
+                           ended.code == 0 and not system.end_fault(verb))
+
+    def overtaken(self, verb: str, is_first: bool) -> None:
+        """Somebody without a lock puts another one of libxl's into its place, between the last look at it
+        and what is done: that one counts then. Without dpkg, whose upgrades do not."""
+        with tempfile.TemporaryDirectory(dir=self._directory) as name:
+            system = self._system(Path(name), "install" if is_first else "remove")
+            shutil.rmtree(system.root / "var/lib/dpkg")
+            running = system.hooks(self._stubsave, verb, "strace", "-qq", "-o", "/dev/null",
+                                   "--inject=renameat2:delay_enter=1000000")
+            ready = system.folder / {
+                "remove": ".stubsave-hooks",
+                "install": f"{NAME}.distrib" if is_first else ".stubsave-hooks.new"}[verb]
+            draft = system.folder / ".stubsave-hooks.new"
+            while not (os.access(ready, os.X_OK) and (draft == ready or not draft.exists())):
+                time.sleep(0.001)  # until it is about to exchange the two names, for a second
+            newer = system.folder / "newer"
+            newer.write_text(own(2))
+            newer.chmod(0o755)
+            newer.rename(system.folder / NAME)
+            system.version = 2
+            ended = running.end(MOST_SECONDS)
+            texts = system.texts()
+            is_good = (texts == {NAME: own(2)} if verb == "remove" else
+                       len(texts) == 2 and MARK in texts[NAME]
+                       and texts[f"{NAME}.distrib"] == own(2))
+            self.check(f"{verb}, overtaken: exit {ended.code}, {ended.messages}, {texts}",
+                       ended.code == 0 and is_good)
+
+    def locked(self, name: str, environment: str) -> None:
+        """dpkg or apt is at work: busy in the end, and nothing is changed; unless it waits for this."""
+        with tempfile.TemporaryDirectory(dir=self._directory) as place:
+            system = System(self._template, Path(place))
+            with (system.root / "var/lib/dpkg" / name).open("w") as lock:
+                fcntl.lockf(lock, fcntl.LOCK_EX)
+                ended = system.hooks(self._stubsave, "install", *["env", environment]
+                                     * bool(environment)).end(MOST_SECONDS)
+            what = f"{name} locked, {environment}: exit {ended.code}, {ended.messages}"
+            if environment:
+                self.check(f"{what}: {system.end_fault('install')}",
+                           ended.code == 0 and not system.end_fault("install"))
+            else:
+                self.check(f"{what}: {system.end_fault('remove')}",
+                           ended.code == 5 and "dpkg" in ended.messages
+                           and not system.end_fault("remove"))
 
     def upgrade_killed(self, call: str, number: int) -> None:
         """dpkg is killed while it upgrades a Xen with hooks; they come and go; it is run again."""
@@ -319,6 +363,12 @@ def main() -> int:
         trials.each(trials.at_once, [(number, number % 3 == 2)
                                      for number in range(options.rounds)], options.jobs)
         trials.each(trials.without_exchange, [(verb,) for verb in VERBS], options.jobs)
+        trials.each(trials.overtaken, [("install", True), ("install", False), ("remove", False)],
+                    options.jobs)
+        trials.each(trials.locked, [
+            ("lock", ""), ("lock-frontend", ""), ("lock", "DPKG_RUNNING_VERSION=1.21.22"),
+            ("lock-frontend", "DPKG_RUNNING_VERSION=1.21.22"),
+            ("lock-frontend", "DPKG_FRONTEND_LOCKED=1")], options.jobs)
         trials.each(trials.exhaust, [(side, verb, error, call)
                                      for error in ("signal=KILL", "error=EIO")
                                      for side, verb in trials.calls
