@@ -284,15 +284,16 @@ async def answered(stubs: Stubdomains, direction: str, *command: str,
     async with stubs.disk(direction=direction) as device:
         def talk() -> None:
             with StubdomainClient(LYING) as stub:
-                id = stub.offered()
+                stub.offered()
+                version, id = stub.request(READ, OFFER).decode().split(" ")[:2]
                 if direction == "save":
                     with open(device, "r+b") as block:
                         disk = forged.disk(Header.decode(block.read(4096)), state)
                         block.seek(4096)
                         block.write(disk[4096:])
-                    answer = f"1 {id} committed {len(disk)} paused"
+                    answer = f"{version} {id} committed {len(disk)} paused"
                 else:
-                    answer = f"1 {id} loaded {len(forged.STATE)}"
+                    answer = f"{version} {id} loaded {len(forged.STATE)}"
                 stub.request(WRITE, ANSWER, value=answer.encode())
 
         talker = asyncio.create_task(asyncio.to_thread(talk))
