@@ -172,6 +172,7 @@ worst: build
 test-qemu: build
 	$(SUDO) $(PYTHON) Tests/QEMU/roundtrip.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
+	$(SUDO) $(PYTHON) Tests/QEMU/statefiles.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/QEMU/sweep.py --stubsave .build/release/stubsave
 
 # A whole running Linux guest through `write` and `read`; the first time its image is made.

@@ -1,5 +1,6 @@
 # The trailer of a state file (save-disk.md, section 10), for Kaitai Struct (https://kaitai.io).
 #
+# This is for a file that ends with its trailer; how it is found before zeros is in section 10 ("Finding it").
 # save-disk.md is normative; Tests/Formats/check_ksy.py holds this file against its table. A state
 # file starts with bytes of no known length, so that all is found from the footer, its last 64 bytes.
 #
@@ -25,7 +26,7 @@ instances:
     pos: _io.size - 64
     size: 64
     type: footer
-    doc: The last 64 bytes of the file.
+    doc: The last 64 bytes of the file, where nothing follows the trailer.
   state:
     pos: 0
     size: footer.state_bytes

@@ -65,6 +65,20 @@ public struct SaveFileJudgement: Sendable {
     var text = PlainText()
     switch verdict.problem {
     case nil:
+      // What no QEMU takes for a device state; of one that is verified, it is what was saved.
+      if let error = verdict.headError(path) {
+        let verdict = VerdictClass(rawValue: error.status.rawValue) ?? .corrupt
+        text.append(verdict.word)
+        text.append(": ")
+        text.append(error.reason)
+        status = error.status
+        place = Place(
+          verdict: verdict, structure: SaveFileStructure.stateFile.name,
+          field: SaveFileField.record.name,
+          offset: (facts.state?.offset ?? 0) + (head?.offset ?? 0))
+        reason = text
+        return
+      }
       status = .good
       place = nil
       reason = nil
@@ -137,6 +151,15 @@ public struct SaveFileJudgement: Sendable {
     } catch {
       throw ToolError(.decoder(.nonsense), path)
     }
+  }
+}
+
+extension SaveFileVerdict {
+  /// Why a state by itself, or in a record by itself, is no device state.
+  fileprivate func headError(_ path: SystemPath) -> ToolError? {
+    guard facts.format == .state || facts.format == .emulatorContext else { return nil }
+    if case .good? = trailer { return nil }
+    return head?.error(path)
   }
 }
 

@@ -14,15 +14,37 @@ public func fuzzTrailer(_ bytes: UnsafePointer<UInt8>?, _ count: Int) {
   switch StateFile.check(Scratch.file(input.span), bytes: UInt64(count), options: options) {
   case .good(let facts):
     require(
-      facts.stateBytes + facts.metadataBytes + UInt64(StateFooter.byteCount) == UInt64(count),
-      "lengths that do not fit")
+      facts.wholeBytes + facts.paddingBytes == UInt64(count), "lengths that do not fit")
+    let padding = input.span.extracting(Int(facts.wholeBytes)..<count)
+    require(padding.isAllZero, "what is not zero follows the trailer")
     let state = input.span.extracting(0..<Int(facts.stateBytes))
     require(Hash.digest(state) == facts.stateDigest, "another digest")
     require(facts.metadata.count <= Int(FormatLimits.maxMetadataBytes), "long metadata")
   case .failed(let error): check(error, inputBytes: count)
-  case .none: break
+  case .none:
+    // The limit of any device's; and the magic is not in the last bytes.
+    require(zeroTail(input.span) <= 65_536, "a state that is not refused for its zeros")
+    require(!hasFooterMagic(input.span), "a trailer that has been passed over")
   case .unreadable(let error): finding("unreadable: \(error)")
   }
+}
+
+private func zeroTail(_ file: RawSpan) -> Int {
+  file.byteCount - (file.lastNonZero.map { $0 + 1 } ?? 0)
+}
+
+/// Whether the footer's magic stands among the last bytes that are looked at.
+private func hasFooterMagic(_ file: RawSpan) -> Bool {
+  let end = file.byteCount - zeroTail(file)
+  guard end >= 13 else { return false }
+  for offset in max(0, end - Int(StateFile.maxTrailerBytes) - 64)...(end - 13) {
+    var matching = 0
+    while matching < 13 && file.byte(at: offset + matching) == StateFooter.magic[matching] {
+      matching += 1
+    }
+    if matching == 13 { return true }
+  }
+  return false
 }
 
 /// The metadata's disk changed, the footer made right to some degree.
@@ -57,7 +79,15 @@ public func mutateTrailer(
   if generator.next() % 16 != 0 {
     Mending.put(hash.value().byteSwapped, &footer, Offset.hash)
   }
-  return unsafe store(file + footer, bytes, room)
+  file += footer
+  // Padded, followed by something, or cut: the trailer is there all the same.
+  switch generator.next() % 8 {
+  case 0: file += [UInt8](repeating: 0, count: Int(generator.next() % 600))
+  case 1: file += [UInt8](repeating: 0, count: Int(generator.next() % 9)) + [1]
+  case 2: file.removeLast(min(file.count, Int(generator.next() % 80)))
+  default: break
+  }
+  return unsafe store(file, bytes, room)
 }
 
 private let fields = [
