@@ -25,6 +25,7 @@ from typing import NamedTuple
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "QEMU"),
                 str(Path(__file__).resolve().parents[2] / "fixtures")]
+from blockers import IVSHMEM, NVME, joined, reasons  # noqa: E402
 from deaths import relay  # noqa: E402
 import forged  # noqa: E402
 from machine import (  # noqa: E402
@@ -35,6 +36,7 @@ from stubdomain import ANSWER, OFFER, StubdomainClient, kill_domain, nodes, xens
 from client import MKDIR, READ, RM, SET_PERMS, WRITE, Client, Refused  # noqa: E402
 
 HONEST, LYING = 5, 7  # domids
+OLDER_AGENT = Path(__file__).resolve().parent / "agent1.py"
 UUID = "75757a59-0182-4b21-89d1-62b5127d8c8d"  # of the liar's guest
 MOST_BUSY = 0.05  # of one processor
 START_SECONDS = 0.05  # of processor time, for the program's start and the disk
@@ -59,10 +61,11 @@ class Stubdomains:
             (self.devices / name).unlink(missing_ok=True)
             detach(device)
 
-    def serving(self, qmp: str):  # type: ignore[no-untyped-def]
-        """The real agent in the honest domain."""
-        return running(self.agent, "serve", qmp, f"xenstore:{xenstored()}/{HONEST}", str(LIMIT),
-                       str(self.devices), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+    def serving(self, qmp: str, program: str = ""):  # type: ignore[no-untyped-def]
+        """The real agent in the honest domain, or another."""
+        return running(program or self.agent, "serve", qmp, f"xenstore:{xenstored()}/{HONEST}",
+                       str(LIMIT), str(self.devices), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL,
+                       env={**os.environ, "AGENT_WRITER": self.agent})
 
     def over(self, domid: int, device: str) -> tuple[str, ...]:
         """Options of dump and restore."""
@@ -103,6 +106,48 @@ async def whole(stubs: Stubdomains) -> str:
     expect(differing <= 1, f"{differing} bytes differ when saved again")
     expect("stubsave" not in nodes(HONEST), "nodes are left")
     return f"{len(state)} bytes; {differing} differ when saved again"
+
+
+async def older_agent(stubs: Stubdomains) -> str:
+    """One of version 1: all as with this one, and it is said that nobody has asked QEMU."""
+    lab, said = stubs.lab, "nobody has asked QEMU"
+    async with (lab.guest(MACHINE, lab.new_ram()) as guest,
+                stubs.serving(guest.qmp, str(OLDER_AGENT))):
+        await guest.console.more(3)
+        for options, is_told in ((), True), (("--ignore-blockers",), False):
+            async with stubs.disk() as device:
+                outcome = await lab.stubsave("dump", *stubs.over(HONEST, device), "-o", lab.path("s"),
+                                             "--pause", *options)
+            expect(outcome.code == 0 and (said in outcome.message) == is_told, f"{outcome}")
+            await guest.goes_on()
+        async with stubs.disk() as device:
+            outcome = await lab.refused(13, "dump", *stubs.over(HONEST, device), "-o", lab.path("s"))
+        expect("the stubdomain says" not in outcome.message, f"{outcome}")
+        state = await stubs.dump(guest, "--pause", "--keep-paused")
+        await guest.monitor.expect_status("paused")
+        expect(await stubs.dump(guest) == state, "a guest that stands has another state")
+    return f"{len(state)} bytes; {outcome.message}"
+
+
+async def blocked(stubs: Stubdomains) -> str:
+    """What QEMU says before a save crosses, and is shown as the stubdomain's."""
+    lab = stubs.lab
+    async with (lab.guest(NVME.machine(lab.directory), lab.new_ram()) as guest,
+                stubs.serving(guest.qmp), stubs.disk() as device):
+        await guest.console.more(3)
+        dump = ("dump", *stubs.over(HONEST, device), "-o", lab.path("none"), "--pause")
+        wanted = f"; the stubdomain says: {joined(await reasons(guest))}"
+        for options in (), ("--keep-paused",):
+            outcome = await lab.refused(13, *dump, *options)
+            expect(outcome.message.endswith(wanted) and "--ignore-blockers" in outcome.message,
+                   f"{outcome}; wanted: {wanted}")
+            await guest.goes_on()
+    async with (lab.guest(IVSHMEM.machine(lab.directory), lab.new_ram()) as guest,
+                stubs.serving(guest.qmp)):
+        await guest.console.more(3)
+        await stubs.dump(guest, "--pause", "--ignore-blockers")
+        await guest.goes_on()
+    return outcome.message
 
 
 async def too_small(stubs: Stubdomains) -> str:
@@ -404,7 +449,7 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
     """Exit code of the program. xenstored is dead at the end."""
     score = Score()
     stubs = Stubdomains(Lab(options.stubsave, directory), options.agent)
-    for case in whole, too_small, agent_killed, permissions, twice:
+    for case in whole, older_agent, blocked, too_small, agent_killed, permissions, twice:
         await score.case(case.__name__, case(stubs))
     async with stubs.disk() as device:
         for this in (one for one in lies() if options.only in one.name):
