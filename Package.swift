@@ -167,7 +167,8 @@ let package = Package(
     .testTarget(
       name: "ToolstackTests",
       dependencies: [
-        "Toolstack", "Transfer", "Xen", "Codecs", "SaveDisk", "SystemIO", "TestSupport",
+        "Toolstack", "Transfer", "QEMUMonitor", "Xen", "Codecs", "SaveDisk", "SystemIO",
+        "TestSupport",
       ],
       swiftSettings: strict),
     .testTarget(

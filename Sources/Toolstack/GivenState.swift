@@ -9,6 +9,8 @@ struct GivenState: ~Copyable {
   let file: FileDescriptor
   let format: StateFormat
   let metadata: [UInt8]
+  /// As its configuration section says; under Xen there is none.
+  let machine: [UInt8]?
   let warnings: [PlainText]
 
   static func open(_ options: RestoreOptions) throws(ToolError) -> GivenState {
@@ -86,7 +88,7 @@ struct GivenState: ~Copyable {
     if let error = head.error(options.input) { throw error }
     // Whoever wrote the archive wrote these lines, too: a stubdomain, if `dump` made it.
     return GivenState(
-      file: file, format: .archive, metadata: Origin.agents(state.metadata),
+      file: file, format: .archive, metadata: Origin.agents(state.metadata), machine: head.machine,
       warnings: Origin.warning(foreign: state.metadata).map { [$0] } ?? [])
   }
 
@@ -127,7 +129,8 @@ struct GivenState: ~Copyable {
     try requireMagic(copy.file, options.input)
     if let error = head.error(options.input) { throw error }
     return GivenState(
-      file: copy.takeFile(), format: format, metadata: metadata, warnings: warnings)
+      file: copy.takeFile(), format: format, metadata: metadata, machine: head.machine,
+      warnings: warnings)
   }
 
   private static func requireSize(

@@ -101,10 +101,23 @@ struct Origin: Sendable {
     var digest = PlainText()
     digest.append(hex: arguments.digest)
     if theirs == digest.bytes { return warnings }
+    let options = Origin.values("device", in: metadata)
+    // Releases of QEMU rename their machines, and load each other's states: without a configuration
+    // section, as under Xen, the name is not in them.
+    if let machine = DeviceArguments.machine(of: options), let ours = arguments.machine,
+      machine.family == ours.family
+    {
+      var text = PlainText()
+      text.append(hex: arguments.with(machine).digest)
+      if text.bytes == theirs {
+        warnings.append(Origin.otherVersion(machine, ours))
+        return warnings
+      }
+    }
     var text = PlainText()
     text.append("was saved by a QEMU with other devices: ")
     Origin.append(
-      difference: Origin.values("device", in: metadata), arguments.options, to: &text)
+      difference: options, arguments.options, to: &text)
     if !isForced {
       throw ToolError(.wouldDestroy, path) {
         $0.append(text)
@@ -115,6 +128,28 @@ struct Origin: Sendable {
     }
     warnings.append(text)
     return warnings
+  }
+
+  private static func otherVersion(_ theirs: MachineType, _ ours: MachineType) -> PlainText {
+    var text = PlainText()
+    text.append("was saved by a QEMU with the machine ")
+    text.append(escaping: theirs.name, maxBytes: 64)
+    text.append(", this one has ")
+    text.append(escaping: ours.name, maxBytes: 64)
+    text.append(": another version of the same")
+    return text
+  }
+
+  /// The machine's type that dom0 has recorded; nil if it has none.
+  static func machine(in metadata: [UInt8]) -> MachineType? {
+    DeviceArguments.machine(of: values("device", in: metadata))
+  }
+
+  /// The values of the agent's lines with that key.
+  static func values(ofAgents key: String, in metadata: [UInt8]) -> [[UInt8]] {
+    let start = [UInt8](key.utf8) + [UInt8(ascii: " ")]
+    return metadata.split(separator: UInt8(ascii: "\n")).filter { $0.starts(with: start) }
+      .map { [UInt8]($0.dropFirst(start.count)) }
   }
 
   /// The first option that one has and the other has not, in either direction.

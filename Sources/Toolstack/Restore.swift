@@ -66,9 +66,12 @@ public enum Restore {
     let carrying = options.transfer.carrying(.restore)
     switch options.transfer.place {
     case .process(let program, let monitor):
+      let warnings = try MachineCheck(given, options).ask(
+        monitor, milliseconds: options.transfer.timeoutMilliseconds, signals: signals)
       let disk = try TransferDisk.make(
         holding: given.file, metadata: Origin.agents(given.metadata), carrying)
       let agent = try LocalAgent.start(program, monitor, disk, options.transfer)
+      for warning in warnings { warn(warning) }
       return try run(options, given, over: disk, with: agent, signals)
     case .stubdomain(let place):
       let prepared = try PreparedRestore.make(options, given, at: place)
@@ -135,10 +138,13 @@ struct PreparedRestore: ~Copyable {
   ) throws(ToolError) -> PreparedRestore {
     var agent = try StubdomainAgent.find(place)
     do throws(ToolError) {
-      let warnings =
-        try agent.origin()?.check(
+      let origin = try agent.origin()
+      var warnings =
+        try origin?.check(
           given.metadata, options.input, isForced: options.isForced, option: options.forceOption)
         ?? []
+      warnings += try MachineCheck(given, options).check(
+        told: origin?.arguments, agents: given.metadata)
       let disk = try TransferDisk.make(
         holding: given.file, metadata: Origin.agents(given.metadata),
         options.transfer.carrying(.restore))
