@@ -6,10 +6,16 @@ waits for a state and must go on waiting until a good one comes.
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+sys.path.append(str(FIXTURES))
+
+from savefiles import trailer  # noqa: E402
 
 from machine import (INCOMING, Failure, Guest, Lab, Machine, Outcome, Score, counted, expect,
                      expect_count, state_in)
@@ -86,6 +92,7 @@ class Refusals:
             await case("restore: a flipped bit", self.flips(guest))
             await case("restore: cut, no trailer", self.cuts(guest))
             await case("restore: --max-state too small", self.restore_over_limit(guest))
+            await case("restore: another machine, no device state", self.machines(guest))
             await case("restore: good after all that", self.good_after(guest))
         await case("restore: no trailer, accepted", self.cut_trailer())
         await case("restore: QEMU refuses the state", self.cut_state())
@@ -215,6 +222,28 @@ class Refusals:
         for form, content in self._files._asdict().items():
             outcome = await self._refused(guest, 7, content, form, "--max-state", SMALL)
         return outcome.message
+
+    async def machines(self, guest: Guest) -> str:
+        """A state of another machine, by its configuration section or by what dom0 has recorded; a
+        whole migration; and what has no section: QEMU gets nothing of any, and would have ended."""
+        raw = self._files.raw
+        for name in (b"pc-i440fx-2.0", b"none"):
+            section = b"\7" + len(name).to_bytes(4, "big") + name
+            other = raw[:8] + section + raw[8:]
+            outcome = await self._refused(guest, 12, other + trailer(other), f"machine {name!r}")
+            expect(f"its configuration section says {name.decode()}, this QEMU has pc-i440fx-"
+                   in outcome.message, outcome.message)
+        lines = "dom0 devices 00\ndom0 device -machine pc-i440fx-0.9,accel=xen\nqemu 1.0\n"
+        outcome = await self._refused(guest, 12, raw + trailer(raw, lines), "an unknown machine")
+        expect("pc-i440fx-0.9, which this QEMU does not know" in outcome.message, outcome.message)
+        migration = (FIXTURES / "states/migrate-none.qemu").read_bytes()
+        for content in (migration, migration + trailer(migration)):
+            outcome = await self._refused(guest, 4, content, "a migration")
+            expect("a whole migration stream" in outcome.message, outcome.message)
+        for content, code in ((b"QEVM" + bytes(5000), 2), (raw[:8] + bytes(5000), 2),
+                              (raw[:4] + b"\0\0\0\2" + raw[8:], 6)):
+            await self._refused(guest, code, content + trailer(content), f"{content[:9]!r}")
+        return "2 machines, an unknown one, a migration, 3 that are none"
 
     async def good_after(self, guest: Guest) -> str:
         """The same QEMU still takes the undamaged state."""
