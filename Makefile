@@ -187,6 +187,8 @@ test-xenstore: build
 	$(XENSTORED) env $(SWIFT_TEST) $(DEBUG) --skip-build --filter OnXenstoredTests
 	$(XENSTORED) $(PYTHON) Tests/Agent/serve.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Agent/overxen.py --stubsave .build/release/stubsave --agent $(AGENT)
+	$(XENSTORED) $(PYTHON) Tests/Agent/claims.py --stubsave .build/release/stubsave --agent $(AGENT)
+	$(XENSTORED) $(PYTHON) Tests/Agent/together.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Agent/proxy.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Hostile/inject_xen.py --stubsave .build/release/stubsave
 

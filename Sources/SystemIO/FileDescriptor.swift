@@ -24,6 +24,9 @@ public struct FileDescriptor: ~Copyable {
 
   deinit { if isOwned { Syscalls.close(number) } }
 
+  /// Closes it: for whoever wanted to know only whether it can be opened.
+  public consuming func close() {}
+
   /// Reads what there is, at most the span's length; 0 at the end.
   public func read(into buffer: inout MutableRawSpan, from start: Int) throws(SystemError) -> Int {
     try unsafe withTail(&buffer, start) { tail throws(SystemError) in
@@ -100,6 +103,10 @@ public struct FileDescriptor: ~Copyable {
   /// description (fcntl(2), as QEMU locks its images); EWOULDBLOCK if somebody has one already.
   public func lockExclusively() throws(SystemError) { try Syscalls.lockExclusively(number) }
 
+  /// The first half of `lockExclusively`: keeps others out as well, and whoever asks `isLocked` is
+  /// told that nobody owns this.
+  public func lockForAMoment() throws(SystemError) { try Syscalls.lockFile(number) }
+
   /// Whether somebody else has it by `lockExclusively`; takes nothing.
   public func isLocked() throws(SystemError) -> Bool { try Syscalls.isLocked(number) }
 
@@ -151,6 +158,8 @@ extension FileDescriptor {
     case createNew
     /// Made if it does not exist, 0600; only its name and its lock matter.
     case lockFile
+    /// The same, if it is there.
+    case existingLockFile
     /// Writes into something that exists and is no regular file, such as a FIFO.
     case writeExisting
     /// A block device past the page cache: every transfer in whole sectors, from and to memory
@@ -170,6 +179,7 @@ extension FileDescriptor {
     case .readWrite: flags = O_RDWR
     case .createNew: flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW
     case .lockFile: flags = O_RDWR | O_CREAT | O_NOFOLLOW
+    case .existingLockFile: flags = O_RDWR | O_NOFOLLOW
     case .writeExisting: flags = O_WRONLY
     case .readWriteDirectExclusive: flags = O_RDWR | O_EXCL | stubsave_O_DIRECT
     case .readWriteNonBlocking: flags = O_RDWR | O_NONBLOCK

@@ -37,8 +37,12 @@ extension Syscalls {
     _ = try run(.ioctl) { stubsave_loop_configure(loop, backing, blockBytes) }
   }
 
-  static func lockExclusively(_ descriptor: Int32) throws(SystemError) {
+  static func lockFile(_ descriptor: Int32) throws(SystemError) {
     _ = try run(.flock) { stubsave_flock(descriptor, LOCK_EX | LOCK_NB) }
+  }
+
+  static func lockExclusively(_ descriptor: Int32) throws(SystemError) {
+    try lockFile(descriptor)
     _ = try run(.lock) { stubsave_ofd_lock(descriptor) }
   }
 

@@ -49,7 +49,7 @@ extension DiskCommands {
     switch try existing(path) {
     case nil:
       if try isDanglingLink(path), !isReplacing { throw wouldDestroy(path) }
-    case .regular? where isReplacing: break
+    case .regular? where isReplacing: try ReplacedFile(path).end()
     case .regular?: throw wouldDestroy(path)
     case .blockDevice?:
       let device = try GivenDevice(path)
@@ -62,16 +62,19 @@ extension DiskCommands {
         $0.append("neither a plain file nor a block device nor a new name")
       }
     }
-    return try attempt(path) { () throws(SystemError) in
-      let bytes = capacityBytes ?? defaultCapacityBytes
-      let header = try options.header(capacityBytes: bytes)
-      var file = try NewFile(for: path)
+    let bytes = capacityBytes ?? defaultCapacityBytes
+    let header = try attempt(path) { () throws(SystemError) in
+      try options.header(capacityBytes: bytes)
+    }
+    var file = try attempt(path) { () throws(SystemError) in
+      let file = try NewFile(for: path)
       // Reserved now, so that no write of the stubdomain can fail for want of space in dom0.
       try file.descriptor.preallocate(bytes: bytes)
       try file.descriptor.write(header)
-      try file.publish(isReplacing: isReplacing)
-      return AllocatedDisk(header: header)
+      return file
     }
+    try file.publishUnlessInUse(isReplacing: isReplacing)
+    return AllocatedDisk(header: header)
   }
 
   private static func requireCapacity(

@@ -8,25 +8,25 @@ import Xenstore
 /// `gc`: takes away what commands have left that were killed, and nothing that somebody is at work
 /// with.
 public enum Collecting {
+  /// Another `gc` is waited for: what it is at must be gone when this one ends, too.
+  private static let collectorMilliseconds: UInt64 = 5_000
+
+  /// - Parameter waits: for another `gc` that is at work; else what it has is left to it.
   /// - Returns: a line for each thing.
-  public static func run(_ socket: SystemPath) throws(ToolError) -> [PlainText] {
+  public static func run(_ socket: SystemPath, waits: Bool) throws(ToolError) -> [PlainText] {
     try RuntimeDirectory.make()
+    let deadline = Deadline(timeoutMilliseconds: waits ? collectorMilliseconds : 0)
     var xenstore = try XenstoreConnection.dom0(socket)
     var said: [PlainText] = []
     for domid in try candidates(&xenstore) {
-      let lock: DomainLock
-      do throws(ToolError) {
-        lock = try DomainLock(domid: domid)
-      } catch {
-        // Somebody is at work there.
-        if error.status == .busy { continue }
-        throw error
-      }
+      guard let lock = try DomainLock.toCollect(domid: domid, until: deadline) else { continue }
       said += try Leftovers.clear(domid, lock, socket)
       // That may have taken its time.
       xenstore.deadline = Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds)
       said += try rendezvous(domid, &xenstore)
+      lock.end()
     }
+    xenstore.deadline = Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds)
     return said + (try claims(&xenstore))
   }
 
@@ -62,15 +62,16 @@ public enum Collecting {
     return [text]
   }
 
-  /// Those on devices that no stubdomain has.
+  /// Those that no disk of a stubdomain's needs.
   private static func claims(
     _ xenstore: inout XenstoreConnection
   ) throws(ToolError) -> [PlainText] {
-    let attached = try onXen(SystemPath(word: "xenstore")) { () throws(XenError) in
-      try AttachedDisk.all(&xenstore)
+    let ended = try DiskClaim.endOrphans { () throws(ToolError) in
+      try onXen(SystemPath(word: "xenstore")) { () throws(XenError) in
+        try AttachedDisk.all(&xenstore)
+      }
     }
-    let inUse = attached.compactMap(\.majorMinor).map { "\($0.major):\($0.minor)" }
-    return DiskClaim.endOrphans(except: inUse).map { name in
+    return ended.map { name in
       var text = PlainText()
       text.append("block device ")
       text.append(escaping: name.utf8)

@@ -81,6 +81,13 @@ extension DiskCommands {
     let disk = try openAttachedFile(path)
     // What it is counts from when nobody else can change it.
     try lock(disk, path)
+    // Somebody may have put another in its place before that.
+    let isThere = try attempt(path) { () throws(SystemError) in
+      try FileStatus.of(path).isSameFile(as: disk.status())
+    }
+    guard isThere else {
+      throw ToolError(.busy, path) { $0.append("another program has put a new file there") }
+    }
     return disk
   }
 
@@ -142,6 +149,7 @@ extension DiskCommands {
     _ path: SystemPath, from source: borrowing FileDescriptor, options: WriteOptions,
     isReplacing: Bool
   ) throws(ToolError) -> WrittenDisk {
+    if isReplacing { try ReplacedFile(path).end() }
     let header = try newHeader(path, options)
     var file = try attempt(path) { () throws(SystemError) in try NewFile(for: path) }
     var writer = DiskWriter(
@@ -150,9 +158,7 @@ extension DiskCommands {
       workers: options.workers, progress: options.progress)
     let written = try fill(
       &writer, path, from: source, maxStateBytes: options.maxStateBytes)
-    try attempt(path) { () throws(SystemError) in
-      try file.publish(isReplacing: isReplacing, isFlushed: true)
-    }
+    try file.publishUnlessInUse(isReplacing: isReplacing, isFlushed: true)
     return written
   }
 

@@ -10,15 +10,39 @@ struct DomainLock: ~Copyable {
 
   static let prefix = "domain-"
   private static let pausedWord = "paused "
+  /// `gc` has a domain for milliseconds, and 2 s longer for each disk of a stubdomain that does not
+  /// let go; of libxl's 10 s for a command enough must be left.
+  private static let collectorMilliseconds: UInt64 = 5_000
 
-  /// - Throws: `.busy` if another command has it.
+  /// - Throws: `.busy` if another command has it; `gc` is waited for.
   init(domid: UInt32) throws(ToolError) {
     try RuntimeDirectory.make()
-    let claimed = try OwnedFile.claim(
-      DomainLock.path(domid), busy: "another stubsave is at work with this domain")
-    pausedGuest = DomainLock.pausedGuest(in: claimed.leftBehind)
-    file = claimed
+    let path = DomainLock.path(domid)
+    self.init(
+      try OwnedFile.claim(
+        path, busy: "another stubsave is at work with this domain",
+        waiting: Deadline(timeoutMilliseconds: DomainLock.collectorMilliseconds), forOwner: .now))
   }
+
+  private init(_ file: consuming OwnedFile) {
+    pausedGuest = DomainLock.pausedGuest(in: file.leftBehind)
+    self.file = file
+  }
+
+  /// For `gc`: commands that come meanwhile wait, and are not told that they may not.
+  ///
+  /// - Parameter deadline: so long another `gc` is waited for.
+  /// - Returns: nil if somebody is at work there.
+  static func toCollect(domid: UInt32, until deadline: Deadline) throws(ToolError) -> DomainLock? {
+    guard
+      let file = try OwnedFile.collect(
+        path(domid), isMade: true, waiting: deadline, forOwner: .now)
+    else { return nil }
+    return DomainLock(file)
+  }
+
+  /// Until here it is held: the compiler may end what nobody uses any more.
+  consuming func end() {}
 
   private static func path(_ domid: UInt32) -> SystemPath {
     var name = PlainText()

@@ -15,6 +15,11 @@ enum Leftovers {
   static func clear(
     _ domid: UInt32, _ lock: borrowing DomainLock, _ socket: SystemPath
   ) throws(ToolError) -> [PlainText] {
+    resume(lock) + (try disks(domid, socket))
+  }
+
+  /// A guest that a command had paused which was killed before it could let it go on.
+  static func resume(_ lock: borrowing DomainLock) -> [PlainText] {
     var said: [PlainText] = []
     if let guest = lock.pausedGuest {
       var text = PlainText()
@@ -32,7 +37,7 @@ enum Leftovers {
       said.append(text)
       try? lock.note(paused: nil)
     }
-    return said + (try disks(domid, socket))
+    return said
   }
 
   private static func disks(_ domid: UInt32, _ socket: SystemPath) throws(ToolError) -> [PlainText]
@@ -53,7 +58,7 @@ enum Leftovers {
         var attachment = try DiskAttachment.existing(domid: domid, disk.device, socket)
         _ = try attachment.take(until: Deadline(timeoutMilliseconds: detachMilliseconds))
       }
-      if let majorMinor = disk.majorMinor { DiskClaim.end(majorMinor) }
+      try DiskClaim.end(of: disk)
       said.append(words(disk))
     }
     return said

@@ -38,6 +38,19 @@ public struct NewFile: ~Copyable {
     if let neighbour { try? Names.remove(neighbour) }
   }
 
+  /// `publish`, but a file is not replaced while somebody else is at work with it.
+  mutating func publishUnlessInUse(
+    isReplacing: Bool, isFlushed: Bool = false, isDurable: Bool = true
+  ) throws(ToolError) {
+    let old: ReplacedFile? = isReplacing ? try ReplacedFile(path) : nil
+    do throws(SystemError) {
+      try publish(isReplacing: isReplacing, isFlushed: isFlushed, isDurable: isDurable)
+    } catch {
+      throw ToolError(error, path)
+    }
+    if let old { old.end() }
+  }
+
   /// Flushes the file, gives it its name and flushes the directory.
   ///
   /// - Parameters:

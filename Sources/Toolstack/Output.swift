@@ -29,6 +29,7 @@ struct Output: ~Copyable {
       // A link that leads nowhere is a name that is taken.
       let isTaken = try DiskCommands.isDanglingLink(path)
       if existing == nil && isTaken && !isForced { throw DiskCommands.wouldDestroy(path) }
+      if existing != nil { try ReplacedFile(path).end() }
       let made = try attempt(path) { () throws(SystemError) in try NewFile(for: path) }
       self.init(path, .newFile(isReplacing: isForced), made, nil)
     case .regular?: throw DiskCommands.wouldDestroy(path)
@@ -104,11 +105,7 @@ struct Output: ~Copyable {
       throw ToolError(SystemError(.write, errno: Errno.interrupted), path)
     }
     guard case .newFile(let isReplacing) = kind, var made = file.take() else { return }
-    do throws(SystemError) {
-      try made.publish(isReplacing: isReplacing, isDurable: isDurable)
-    } catch {
-      throw ToolError(error, path)
-    }
+    try made.publishUnlessInUse(isReplacing: isReplacing, isDurable: isDurable)
   }
 
   /// It may have become a file since it was looked at; that is not written to.

@@ -136,7 +136,7 @@ public struct QMPProxy: ~Copyable {
     }
     // Proxies that were killed, of domains that are no more; after libxl has what it waits for.
     do throws(ToolError) {
-      for said in try Collecting.run(options.place.xenstore) { log(said) }
+      for said in try Collecting.run(options.place.xenstore, waits: false) { log(said) }
     } catch {
       log(error.text)
     }

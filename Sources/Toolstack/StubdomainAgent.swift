@@ -142,7 +142,7 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
     if place.attached != nil || isAttached { return }
     let request = DiskAttachment.Request(
       domid: stubdomain.domid, majorMinor: try disk.majorMinor(), isReadOnly: isReadOnly,
-      label: [UInt8](disk.path.bytes), owner: .command,
+      label: [UInt8](disk.path.bytes), owner: .command, claim: disk.claimID,
       ordinal: disk.ordinal)
     let deadline = Deadline(
       timeoutMilliseconds: isReadOnly ? StubdomainAgent.bootMilliseconds : attachMilliseconds)

@@ -112,9 +112,10 @@ struct TransferDisk: ~Copyable {
     var claim: DiskClaim?
     if request.place == .stubdomain {
       let status = try attempt(path) { () throws(SystemError) in try given.descriptor.status() }
+      let turn = try DiskTurn.take()
       claim = try DiskClaim.make(
-        status, bytes: header.capacityBytes, maxSumBytes: request.maxSumBytes,
-        try DiskTurn.take())
+        status, bytes: header.capacityBytes, maxSumBytes: request.maxSumBytes, turn)
+      turn.end()
     }
     return TransferDisk(
       path: path, header: header, device: FileDescriptor(borrowing: given.descriptor.number),
@@ -142,61 +143,6 @@ struct TransferDisk: ~Copyable {
     return TransferDisk(
       path: path, header: allocated, device: file, kept: nil, given: nil, claim: nil, isOwn: false,
       wipesDevice: false)
-  }
-
-  /// - Parameter isOwn: of this command, and not of a file that the user has named.
-  static func behindLoopDevice(
-    _ file: consuming FileDescriptor, _ header: DiskHeader, _ bytes: UInt64, isOwn: Bool,
-    _ request: Request
-  ) throws(ToolError) -> TransferDisk {
-    guard request.place == .stubdomain else {
-      return try behindLoopDevice(file, header, isOwn: isOwn) { _ in nil }
-    }
-    // Until the device is taken: else another command could find the same one free.
-    let turn = try DiskTurn.take()
-    return try behindLoopDevice(file, header, isOwn: isOwn) { status throws(ToolError) in
-      // Before the kernel announces the device: udevd is to find it there.
-      try DiskClaim.make(status, bytes: bytes, maxSumBytes: request.maxSumBytes, turn)
-    }
-  }
-
-  private static func behindLoopDevice(
-    _ file: consuming FileDescriptor, _ header: DiskHeader, isOwn: Bool,
-    _ claiming: (FileStatus) throws(ToolError) -> DiskClaim?
-  ) throws(ToolError) -> TransferDisk {
-    var claim: DiskClaim?
-    var refusal: ToolError?
-    let loop: LoopDevice
-    do throws(SystemError) {
-      loop = try LoopDevice(backing: file) { status in
-        do throws(ToolError) {
-          claim = try claiming(status)
-          return true
-        } catch {
-          refusal = error
-          return false
-        }
-      }
-    } catch {
-      throw refusal ?? noLoopDevice(error)
-    }
-    return TransferDisk(
-      path: loop.path, header: header, device: loop.take(), kept: file, given: nil,
-      claim: claim.take(), isOwn: isOwn, wipesDevice: false)
-  }
-
-  private static func onLoopDevice<R: ~Copyable>(
-    _ body: () throws(SystemError) -> R
-  ) throws(ToolError) -> R {
-    do throws(SystemError) { return try body() } catch { throw noLoopDevice(error) }
-  }
-
-  private static func noLoopDevice(_ error: SystemError) -> ToolError {
-    ToolError(ExitStatus(error), nil) {
-      $0.append("cannot make a disk behind a loop device: ")
-      $0.append(error)
-      $0.append("; run as root, or name a disk with --disk")
-    }
   }
 
   /// The header of a disk that has been allocated for this direction and is still empty; nil, and
@@ -239,6 +185,14 @@ struct TransferDisk: ~Copyable {
   /// The device that a stubdomain gets.
   func majorMinor() throws(ToolError) -> (major: UInt32, minor: UInt32) {
     try attempt(path) { () throws(SystemError) in try device.status().majorMinor }
+  }
+
+  /// Names the claim in the nodes of a disk that goes to a stubdomain.
+  var claimID: UInt64? {
+    switch claim {
+    case .some(let claim): claim.id
+    case .none: nil
+    }
   }
 
   /// Of a disk that goes to a stubdomain: how many there have been before it.
@@ -297,10 +251,16 @@ struct TransferDisk: ~Copyable {
     if wipesDevice { try? TransferDisk.zero(device, bytes: header.capacityBytes) }
   }
 
+  /// What the header says that it has, and what has to be zero of a device that counts as unused: a
+  /// stubdomain has the whole of it, and may have put a sign for dom0's tools at its end.
   private static func zero(
     _ device: borrowing FileDescriptor, bytes: UInt64
   ) throws(SystemError) {
-    try device.zeroDevice(from: 0, bytes: bytes)
+    let all = try device.status().bytes
+    let first = min(max(bytes, GivenDevice.blankBytes), all)
+    try device.zeroDevice(from: 0, bytes: first)
+    let last = max(first, (all - min(all, GivenDevice.blankBytes)) & ~UInt64(Layout.blockBytes - 1))
+    if last < all { try device.zeroDevice(from: last, bytes: all - last) }
     try device.flush()
   }
 }

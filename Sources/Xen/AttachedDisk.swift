@@ -9,6 +9,19 @@ public struct AttachedDisk: Sendable {
   public let owner: DiskOwner
   /// Of dom0's block device.
   public let majorMinor: (major: UInt32, minor: UInt32)?
+  /// Names the claim on that device that has been made for this disk.
+  public let claim: UInt64?
+
+  public init(
+    domid: UInt32, device: VirtualDevice, owner: DiskOwner,
+    majorMinor: (major: UInt32, minor: UInt32)?, claim: UInt64?
+  ) {
+    self.domid = domid
+    self.device = device
+    self.owner = owner
+    self.majorMinor = majorMinor
+    self.claim = claim
+  }
 
   /// Of one domain, which may have ended.
   public static func all(
@@ -22,9 +35,11 @@ public struct AttachedDisk: Sendable {
         let owner = DiskOwner(word: word)
       else { continue }
       let physical = try XenDomains.value(&xenstore, nodes.backend("physical-device"))
+      let claim = try XenDomains.value(&xenstore, nodes.claim)
       found.append(
         AttachedDisk(
-          domid: domid, device: device, owner: owner, majorMinor: physical.flatMap(majorMinor)))
+          domid: domid, device: device, owner: owner, majorMinor: physical.flatMap(majorMinor),
+          claim: claim.flatMap { UInt64(String(decoding: $0, as: UTF8.self)) }))
     }
     return found
   }

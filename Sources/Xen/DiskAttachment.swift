@@ -23,18 +23,21 @@ public struct DiskAttachment: ~Copyable {
     /// Names the disk in tools.
     public let label: [UInt8]
     public let owner: DiskOwner
+    /// Names the claim on the device.
+    public let claim: UInt64?
     /// Another one than lately: which of the free names is taken.
     public let ordinal: UInt64
 
     public init(
       domid: UInt32, majorMinor: (major: UInt32, minor: UInt32), isReadOnly: Bool, label: [UInt8],
-      owner: DiskOwner, ordinal: UInt64
+      owner: DiskOwner, claim: UInt64?, ordinal: UInt64
     ) {
       self.domid = domid
       self.majorMinor = majorMinor
       self.isReadOnly = isReadOnly
       self.label = label
       self.owner = owner
+      self.claim = claim
       self.ordinal = ordinal
     }
   }
@@ -98,7 +101,7 @@ public struct DiskAttachment: ~Copyable {
         made = nodes
         return nodes.making(
           request.majorMinor, isReadOnly: request.isReadOnly, label: request.label,
-          owner: request.owner)
+          owner: request.owner, claim: request.claim)
       }
     }
     guard let made else { throw .noFreeDevice }

@@ -34,7 +34,7 @@ import SystemIO
   public static func open() throws(XenError) -> Hypervisor {
     // xencall_open tells no reason; this does.
     do throws(SystemError) {
-      _ = try FileDescriptor.open(device, .readWrite)
+      try FileDescriptor.open(device, .readWrite).close()
     } catch {
       throw .system(error)
     }

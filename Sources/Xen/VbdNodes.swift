@@ -15,15 +15,18 @@ struct VbdNodes {
   var backendState: Node { backend("state") }
   /// That it is ours, and whose it is; not part of Xen's protocol.
   var owner: Node { backend("stubsave") }
+  /// Which claim on the block device is its own; ours, too.
+  var claim: Node { backend("stubsave-claim") }
 
   /// The nodes of a new device (xen/include/public/io/blkif.h, xenbus_state in io/xenbus.h).
   ///
   /// - Parameters:
   ///   - majorMinor: of the block device in dom0.
   ///   - label: what tools such as `xl block-list` show as its source.
+  ///   - claim: its name, if there is one.
   func making(
     _ majorMinor: (major: UInt32, minor: UInt32), isReadOnly: Bool, label: [UInt8],
-    owner: DiskOwner
+    owner: DiskOwner, claim: UInt64?
   ) -> [XenstoreChange] {
     var physical = PlainText()
     physical.append(plainHex: majorMinor.major)
@@ -40,6 +43,11 @@ struct VbdNodes {
     directory(
       backend, [XenstorePermission(.none, domid: 0), XenstorePermission(.read, domid: domid)])
     write(self.owner, owner.word.utf8)
+    if let claim {
+      var text = PlainText()
+      text.append(claim)
+      write(self.claim, text.bytes)
+    }
     write(backend("frontend"), frontend.path.bytes)
     write(backend("frontend-id"), Decimal.bytes(domid))
     write(backend("online"), "1".utf8)
@@ -63,9 +71,11 @@ struct VbdNodes {
     return changes
   }
 
-  /// What asks the other side to close: as libxl does (libxl_device.c).
+  /// What asks the other side to close: as libxl does (libxl_device.c). From then on the disk is nobody's
+  /// who wants to keep it: if this command is killed, the next one ends what it has begun.
   var closing: [XenstoreChange] {
     [
+      .write(owner.path, [UInt8](DiskOwner.command.word.utf8)),
       .write(backend("online").path, [UInt8(ascii: "0")]),
       .write(backendState.path, Decimal.bytes(XenbusState.closing)),
     ]

@@ -54,7 +54,7 @@ struct GCCommand: ParsableCommand {
 
   func run() throws {
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
-      let said = try Collecting.run(xenstore.path)
+      let said = try Collecting.run(xenstore.path, waits: true)
       if output.json {
         try Console.say(json: CollectedReport(collected: said.map(\.text)))
       } else {
@@ -91,8 +91,9 @@ struct AttachCommand: ParsableCommand {
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
       var place = StubdomainPlace(domain.reference)
       place.xenstore = xenstore.path
-      let name = try Attaching.attach(disk.path, to: place, isReadOnly: readOnly)
-      let text = String(decoding: name, as: UTF8.self)
+      let attached = try Attaching.attach(disk.path, to: place, isReadOnly: readOnly)
+      for warning in attached.warnings { Console.warn(place.name, warning) }
+      let text = String(decoding: attached.name, as: UTF8.self)
       if output.json {
         try Console.say(json: AttachedReport(path: disk.path.text, device: text))
       } else {
@@ -109,7 +110,8 @@ struct DetachCommand: ParsableCommand {
     abstract: "Take a save disk away from a stubdomain.",
     discussion: """
       The stubdomain is asked to let go of it; if it does not in time, the disk is taken away all \
-      the same, and a warning says so.
+      the same, and a warning says so. A block device keeps what the stubdomain has written, and \
+      dom0's tools may look into it from now on: 'allocate --force' makes it zeros.
       """)
 
   @Argument(help: "Domid or name of the guest, or of the stubdomain that has its QEMU.")
@@ -128,14 +130,15 @@ struct DetachCommand: ParsableCommand {
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
       var place = StubdomainPlace(domain.reference)
       place.xenstore = xenstore.path
-      let isClosed = try Attaching.detach(
+      let detached = try Attaching.detach(
         device.name.bytes, from: place, timeoutMilliseconds: timeout.milliseconds)
-      if !isClosed {
+      for warning in detached.warnings { Console.warn(place.name, warning) }
+      if !detached.isClosed {
         var text = PlainText()
         text.append("the stubdomain did not let go of the disk; it was taken away")
         Console.warn(place.name, text)
       }
-      if output.json { try Console.say(json: DetachedReport(isClosed: isClosed)) }
+      if output.json { try Console.say(json: DetachedReport(isClosed: detached.isClosed)) }
       return .good
     }
   }

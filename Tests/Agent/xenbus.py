@@ -124,7 +124,7 @@ class Kernels:
     """What a test may make them do, and see."""
 
     def __init__(self, store: Xenstore, domid: int, devices: Path) -> None:
-        self._store, self._devices = store, devices
+        self._store, self.devices = store, devices
         self._backends, self._frontends = f"{BACKENDS}/{domid}", f"/local/domain/{domid}/device/vbd"
         self.connects = True
         self.lets_go = True
@@ -206,7 +206,7 @@ class Kernels:
 
     def _link(self, number: str) -> Path:
         """In the directory of devices: 1 << 28 | disk << 8 (xen-vbd-interface(7))."""
-        return self._devices / f"xvd{chr(ord('a') + (int(number) >> 8 & 0xFFFFF))}"
+        return self.devices / f"xvd{chr(ord('a') + (int(number) >> 8 & 0xFFFFF))}"
 
 
 async def introduce(store: Xenstore, domid: int, target: int) -> None:

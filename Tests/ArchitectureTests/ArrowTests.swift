@@ -166,6 +166,39 @@ import Testing
     }
   }
 
+  /// What owns a lock or a descriptor and is assigned to nothing is dropped at once: the lock is given
+  /// back before the work begins.
+  @Test func `nothing that owns something is made for nobody`() throws {
+    let all = FileManager.default.enumerator(at: Self.sources, includingPropertiesForKeys: nil)
+    var texts: [String: String] = [:]
+    while let file = all?.nextObject() as? URL {
+      guard file.pathExtension == "swift" else { continue }
+      texts[file.lastPathComponent] = try String(contentsOf: file, encoding: .utf8)
+    }
+    let declared = try Regex(
+      "(?:struct|enum) (\\w+)[^{\n]*~Copyable", as: (Substring, Substring).self)
+    let owners = Set(texts.values.flatMap { $0.matches(of: declared).map { String($0.output.1) } })
+    #expect(owners.isSuperset(of: ["DomainLock", "OwnedFile", "DiskTurn", "FileDescriptor"]))
+    for (name, text) in texts {
+      for found in try Self.droppedAtOnce(owners, in: text) {
+        Issue.record("\(name): \(found)")
+      }
+    }
+    // It finds what has been there.
+    for bad in [
+      "_ = try DomainLock(domid: 5)", "_ = try? OwnedFile.claim(path)", "_ = DiskTurn.take()",
+      "if (try? OwnedFile.claim(path, busy: \"\")) != nil {", "let _ = try! DomainLock(domid: 1)",
+      "_ =\n      try DomainLock(domid: 5)",
+    ] { #expect(try Self.droppedAtOnce(owners, in: bad).count == 1, "\(bad)") }
+  }
+
+  static func droppedAtOnce(_ owners: Set<String>, in text: String) throws -> [String] {
+    let maker = "(?:\(owners.sorted().joined(separator: "|")))(?:\\.\\w+)?\\((?!\\s*borrowing:)"
+    let dropped = try Regex(
+      "\\b_\\s*=\\s*(?:try[?!]?\\s+)?\(maker)|\\(try\\?\\s+\(maker).*\\) [!=]= nil")
+    return text.matches(of: dropped).map { String(text[$0.range]) }
+  }
+
   @Test func `files are small`() throws {
     for folder in ["Sources", "Tests"] {
       let root = Repository.root.appendingPathComponent(folder)
