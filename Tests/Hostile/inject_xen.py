@@ -17,6 +17,7 @@ import argparse
 import fcntl
 import itertools
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -135,12 +136,18 @@ class Trials(Score):
         self._dom0.request(WRITE, f"/local/domain/{BUSY}/{OFFER}", value=b"1 idle")
         lock = os.open(RUN / f"domain-{BUSY}", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # By flock's alone it would be another gc's, which is waited for.
+        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
         self._attach(STUB, XVDY, "attached")
+        (RUN / "disk-254:253").write_bytes(b"1048576 2")
         return lock
 
     def _attach(self, domid: int, number: int, owner: str) -> None:
         """Nodes of a disk that is let go of already."""
-        for name, value in (("stubsave", owner), ("state", "6"), ("physical-device", "fe:fe")):
+        theirs = number == XVDY
+        for name, value in (("stubsave", owner), ("state", "6"),
+                            ("stubsave-claim", "2" if theirs else "1"),
+                            ("physical-device", "fe:fd" if theirs else "fe:fe")):
             self._dom0.request(WRITE, f"{BACKENDS}/{domid}/{number}/{name}", value=value.encode())
 
     def _prepare(self, kind: str) -> None:
@@ -151,7 +158,7 @@ class Trials(Score):
             self._attach(GONE, XVDZ, "transfer")
             self._dom0.request(WRITE, f"/local/domain/{STUB}/{OFFER}", value=b"1 idle")
             (RUN / f"domain-{STUB}").touch(0o600)
-            (RUN / "disk-254:254").write_bytes(b"1048576")
+            (RUN / "disk-254:254").write_bytes(b"1048576 1")
             return
         header = self._headers["save" if kind == "dump" else "restore"]
         with open(self._device, "r+b") as disk:
@@ -171,7 +178,7 @@ class Trials(Score):
         found += [f"disk {number} of {domid}" for domid in (STUB, GONE)
                   for number in self._names(f"{BACKENDS}/{domid}") if number != str(XVDY)]
         return found + [name for name in os.listdir(RUN)
-                        if name.startswith(("disk-254", f"domain-{STUB}", f"domain-{GONE}"))]
+                        if name.startswith(("disk-254:254", f"domain-{STUB}", f"domain-{GONE}"))]
 
     def _run(self, kind: str, error: str, call: str, number: int) -> str:
         """One run, and its judgement; strace's log."""
@@ -229,6 +236,8 @@ class Trials(Score):
         self.check(f"{said}: somebody else's offer is gone", theirs == ["offer"])
         self.check(f"{said}: a user's disk is gone",
                    str(XVDY) in self._names(f"{BACKENDS}/{STUB}"))
+        self.check(f"{said}: the claim on a user's disk is gone",
+                   "disk-254:253" in os.listdir(RUN))
 
     def exhaust(self, kind: str, error: str, call: str) -> None:
         """Let the first use fail, then the second, until there are no more."""
@@ -248,7 +257,8 @@ class Trials(Score):
         for path in (f"/local/domain/{BUSY}/stubsave", f"{BACKENDS}/{STUB}"):
             self._dom0.request(RM, path)
         os.close(self._held)
-        (RUN / f"domain-{BUSY}").unlink(missing_ok=True)
+        for name in f"domain-{BUSY}", "disk-254:253":
+            (RUN / name).unlink(missing_ok=True)
         return super().finish()
 
 
