@@ -74,8 +74,11 @@ struct StateKindTests {
     #expect(text.lines[0].contains("a whole migration stream of QEMU, with RAM, 747 bytes"))
     let refusal = try await bench.stubsave("wrap", path, "-o", "record", exits: 4)
     #expect(refusal.complaints.contains("is a whole migration stream of QEMU (machine none)"))
+    let verdict = try await bench.stubsave("verify", path, exits: 4)
+    #expect(verdict.lines[0].contains("is a whole migration stream of QEMU (machine none)"))
     // More than a device state may have: still named.
-    try bench.put(Data(contentsOf: URL(fileURLWithPath: path)) + Data(count: 9 << 20), "large")
+    try bench.put(
+      Data(contentsOf: URL(fileURLWithPath: path)) + Data(repeating: 0x41, count: 9 << 20), "large")
     for command in ["wrap", "inspect"] {
       let large = try await bench.stubsave(command, "large", "--max-state", "1MiB", exits: 4)
       #expect(large.complaints.contains("is a whole migration stream of QEMU (machine none)"))
@@ -84,9 +87,9 @@ struct StateKindTests {
   }
 
   static let refused: [(String, Data, Int32, String)] = [
-    ("zeros", Data("QEVM".utf8) + Data(count: 5000), 2, "with version 0 at offset 4"),
+    ("zeros", Data("QEVM".utf8) + Data(count: 3000), 2, "with version 0 at offset 4"),
     (
-      "no section", Data("QEVM".utf8) + [0, 0, 0, 3] + Data(count: 5000), 2,
+      "no section", Data("QEVM".utf8) + [0, 0, 0, 3] + Data(count: 3000), 2,
       "no section at offset 8"
     ),
     (
@@ -101,7 +104,7 @@ struct StateKindTests {
   @Test(arguments: refused.indices) func whatIsNoStateIsRefused(index: Int) async throws {
     let (name, state, code, words) = Self.refused[index]
     try bench.put(state, "state")
-    for command in ["wrap", "inspect"] {
+    for command in ["wrap", "inspect", "verify"] {
       let refusal = try await bench.stubsave(command, "state", exits: code)
       #expect(refusal.complaints.contains(words), "\(name): \(refusal.complaints)")
     }
