@@ -318,11 +318,12 @@ async def talk(lab: Lab, agent: str, kind: str) -> str:
         id = "ab" * 16
         await offers.say(f"9 {id} anything at all".encode())
         expect(await offers.answer(id) == ["unsupported", "2"], "an unknown version")
-        for words in (f"1 {'cd' * 16} reset,ignore-blockers {LIMIT} 30000",
-                      f"2 {'cd' * 16} reset,heed {LIMIT} 30000", f"2 {'cd' * 16} reset {LIMIT} ask 30000"):
-            await offers.say(words.encode())
-            expect(await offers.answer("cd" * 16) == ["unsupported", "2"], words)
-            await offers.idle()
+        for number, words in enumerate((
+                f"1 ID reset,ignore-blockers {LIMIT} 30000", f"2 ID reset,heed {LIMIT} 30000",
+                f"2 ID reset {LIMIT} ask 30000")):
+            id = f"{number:02}" * 16
+            await offers.say(words.replace("ID", id).encode())
+            expect(await offers.answer(id) == ["unsupported", "2"], words)
         id = await offers.offer("reset", LIMIT)
         await offers.answer(id)
         await offers.offer("reset", LIMIT, id=id)  # has been answered: nothing happens

@@ -40,7 +40,7 @@ FLOOD = event("RTC_CHANGE", offset=0, **{"qom-path": "/machine"})
 MANY = FLOOD * 100_000
 NESTED = "[" * 100_000 + "]" * 100_000
 EVIL = "\x1b]0;x\x07\x1b[2J\r\nroot@dom0:~# \u202e\u00e9\u0085\x9b31m\x00 " + "A" * 5000
-ODD = '{"status": {}, "running": "no", "fdset-id": -1.5, "fd": "0"}'
+ODD = '{"status": {}, "running": "no", "fdset-id": -1.5, "fd": "0", "blocked-reasons": 5}'
 TWICE = '{"status": "paused", "status": "inmigrate", "running": false, "running": true}'
 
 
