@@ -207,13 +207,14 @@ compare: build
 test-xen-full: build
 	$(XENLAB) --full --timeout 20000
 
-# Hostile monitors, disks that must not be touched or are written meanwhile, and every system call failing
+# Hostile monitors, descriptors in every state, disks that must not be touched or are written meanwhile, and every system call failing
 # once. ROUNDS=10000 for that many dumps of a disk that is being rewritten.
 ROUNDS = 200
 test-hostile: build planted
 	$(SUDO) $(PYTHON) Tests/Hostile/planted.py --stubsave .build/release/stubsave --planted $(PLANTED)
 	$(SUDO) $(PYTHON) Tests/Hostile/hostile.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/disks.py --stubsave .build/release/stubsave
+	$(SUDO) $(PYTHON) Tests/Hostile/streams.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/Hostile/longstreams.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject_agent.py --stubsave .build/release/stubsave

@@ -9,6 +9,7 @@ func write(to path: SystemPath) throws(AgentFailure) {
   do throws(SystemError) {
     let opened = try FileDescriptor.open(path, .readWrite)
     try opened.lockExclusively()
+    _ = try FileDescriptor.standardInput.awaitFirstWriter()
     disk = opened
   } catch {
     throw AgentFailure(error, path)

@@ -3,6 +3,7 @@
 
 #include <linux/fs.h>
 #include <linux/loop.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sched.h>
 #include <spawn.h>
@@ -16,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -180,9 +182,23 @@ int stubsave_pipe(int fds[2]) {
 }
 enum { MAX_FILES = 8 };
 int stubsave_blocking_pipe(int fds[2]) { return pipe2(fds, O_CLOEXEC); }
-int stubsave_access_mode(int fd) {
+int stubsave_file_flags(int fd) { return fcntl(fd, F_GETFL); }
+int stubsave_descriptor_flags(int fd) { return fcntl(fd, F_GETFD); }
+int stubsave_set_nonblocking(int fd, int is_set) {
   int flags = fcntl(fd, F_GETFL);
-  return flags < 0 ? -1 : flags & O_ACCMODE;
+  if (flags < 0) return -1;
+  return fcntl(fd, F_SETFL, is_set ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+}
+int stubsave_is_kernels(int fd) {
+  struct statfs status;
+  if (fstatfs(fd, &status) != 0) return -1;
+  // linux/magic.h: what these file systems call regular files are none.
+  switch ((unsigned long)status.f_type) {
+    case PROC_SUPER_MAGIC: case SYSFS_MAGIC: case DEBUGFS_MAGIC: case TRACEFS_MAGIC:
+    case SECURITYFS_MAGIC: case CGROUP_SUPER_MAGIC: case CGROUP2_SUPER_MAGIC:
+    case BPF_FS_MAGIC: case EFIVARFS_MAGIC: return 1;
+    default: return 0;
+  }
 }
 int stubsave_spawn(
     const char *path, char *const *arguments, char *const *environment, const int *files,

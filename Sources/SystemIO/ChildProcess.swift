@@ -95,7 +95,7 @@ public struct ChildProcess: ~Copyable {
     var buffer = AlignedBuffer(byteCount: ChildProcess.maxMessageBytes)
     var target = buffer.mutableBytes(0..<ChildProcess.maxMessageBytes)
     // Nothing there is an error too.
-    let count = (try? messages.read(into: &target, from: 0)) ?? 0
+    let count = (try? messages.readNow(into: &target, from: 0)) ?? 0
     return buffer.array(0..<count)
   }
 

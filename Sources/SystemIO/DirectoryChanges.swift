@@ -23,7 +23,7 @@ public struct DirectoryChanges: ~Copyable {
     while true {
       do throws(SystemError) {
         var target = buffer.mutableBytes(0..<4096)
-        if try descriptor.read(into: &target, from: 0) == 0 { return }
+        if try descriptor.readNow(into: &target, from: 0) == 0 { return }
       } catch {
         if error.errno == Errno.wouldBlock { return }
         throw error

@@ -47,8 +47,14 @@ extension FileDescriptor {
       if ready.second { throw SystemError(.write, errno: Errno.interrupted) }
       if !ready.first { continue }
       let end = min(done + pieceBytes, count)
-      try FileDescriptor(borrowing: number).writeAll(buffer.bytes(done..<end))
-      done = end
+      do throws(SystemError) {
+        let written = try FileDescriptor(borrowing: number).writeSome(buffer.bytes(done..<end))
+        if written == 0 { throw SystemError(.write, errno: Errno.ioError) }
+        done += written
+      } catch {
+        // With O_NONBLOCK: what poll(2) calls writable may take less than a piece.
+        guard error.errno == Errno.wouldBlock else { throw error }
+      }
     }
   }
 

@@ -27,8 +27,23 @@ public struct FileDescriptor: ~Copyable {
   /// Closes it: for whoever wanted to know only whether it can be opened.
   public consuming func close() {}
 
-  /// Reads what there is, at most the span's length; 0 at the end.
+  /// Reads what there is, at most the span's length; 0 at the end. Waits for it, also where
+  /// somebody has set O_NONBLOCK: whoever shares the open file may have.
   public func read(into buffer: inout MutableRawSpan, from start: Int) throws(SystemError) -> Int {
+    while true {
+      do throws(SystemError) {
+        return try readNow(into: &buffer, from: start)
+      } catch {
+        guard error.errno == Errno.wouldBlock else { throw error }
+      }
+      _ = try Syscalls.poll(number, events: Syscalls.readable, -1, timeoutMilliseconds: -1)
+    }
+  }
+
+  /// The same, and EAGAIN where O_NONBLOCK is set and there is nothing.
+  public func readNow(
+    into buffer: inout MutableRawSpan, from start: Int
+  ) throws(SystemError) -> Int {
     try unsafe withTail(&buffer, start) { tail throws(SystemError) in
       try unsafe Syscalls.read(number, tail)
     }
@@ -53,16 +68,22 @@ public struct FileDescriptor: ~Copyable {
     }
   }
 
-  /// Writes all bytes; after an error some of them may have been written.
+  /// Writes all bytes; after an error some of them may have been written. Waits where O_NONBLOCK
+  /// is set, as `read` does.
   public func writeAll(_ bytes: RawSpan) throws(SystemError) {
     try unsafe bytes.withUnsafeBytes { buffer throws(SystemError) in
       var done = 0
       while done < buffer.count {
-        let count = try unsafe Syscalls.write(
-          number, UnsafeRawBufferPointer(rebasing: buffer[done...]))
-        // Never of a regular file or device; would go on for ever.
-        if count == 0 { throw SystemError(.write, errno: Errno.ioError) }
-        done += count
+        do throws(SystemError) {
+          let count = try unsafe Syscalls.write(
+            number, UnsafeRawBufferPointer(rebasing: buffer[done...]))
+          // Never of a regular file or device; would go on for ever.
+          if count == 0 { throw SystemError(.write, errno: Errno.ioError) }
+          done += count
+        } catch {
+          guard error.errno == Errno.wouldBlock else { throw error }
+          _ = try Syscalls.poll(number, events: Syscalls.writable, -1, timeoutMilliseconds: -1)
+        }
       }
     }
   }
@@ -124,6 +145,9 @@ public struct FileDescriptor: ~Copyable {
     }
   }
 
+  /// Where the next `read` or `writeAll` without an offset is.
+  public func offset() throws(SystemError) -> UInt64 { try Syscalls.offset(number) }
+
   /// The next `read` or `writeAll` without an offset is at `offset`.
   public func seek(to offset: UInt64) throws(SystemError) {
     try Syscalls.seek(number, to: offset)
@@ -151,6 +175,8 @@ extension FileDescriptor {
   /// How a path is opened. Always close-on-exec.
   public enum Mode: Sendable {
     case read
+    /// A FIFO whose writer is not waited for, and that is waited for by poll(2).
+    case readNonBlocking
     /// No symbolic link; a FIFO is not waited for.
     case readItself
     case readWrite
@@ -175,6 +201,7 @@ extension FileDescriptor {
     let flags: Int32
     switch mode {
     case .read: flags = O_RDONLY
+    case .readNonBlocking: flags = O_RDONLY | O_NONBLOCK
     case .readItself: flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
     case .readWrite: flags = O_RDWR
     case .createNew: flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW
@@ -188,6 +215,12 @@ extension FileDescriptor {
     return FileDescriptor(
       owning: try Syscalls.openat(
         AT_FDCWD, path, flags | O_CLOEXEC | O_NOCTTY, mode: 0o600))
+  }
+
+  /// For looking at what is there; nothing is read or written.
+  public static func openForLooking(_ path: SystemPath) throws(SystemError) -> FileDescriptor {
+    FileDescriptor(
+      owning: try Syscalls.openat(AT_FDCWD, path, stubsave_O_PATH | O_CLOEXEC, mode: 0))
   }
 
   /// A directory, to be flushed after a name in it has changed.

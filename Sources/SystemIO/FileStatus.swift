@@ -3,7 +3,7 @@ import CSystem
 /// What a descriptor refers to.
 public struct FileStatus: Sendable {
   public enum Kind: Sendable {
-    case regular, blockDevice, characterDevice, fifo, socket, directory, other
+    case regular, blockDevice, characterDevice, fifo, socket, directory, symbolicLink, other
   }
 
   public let kind: Kind
@@ -43,6 +43,7 @@ public struct FileStatus: Sendable {
     case S_IFIFO: kind = .fifo
     case S_IFSOCK: kind = .socket
     case S_IFDIR: kind = .directory
+    case S_IFLNK: kind = .symbolicLink
     default: kind = .other
     }
     switch kind {

@@ -8,6 +8,10 @@ public struct IsolatedProcess: ~Copyable {
   private let ended: FileDescriptor
   /// What it writes to the last of its open files.
   private let words: FileDescriptor
+  /// Readable once SIGHUP, SIGINT or SIGTERM has come in, where they are held back.
+  private let signals: FileDescriptor
+  private var pump: StreamPump?
+  private let deadline: Deadline?
   private var end: ChildEnd?
 
   /// For the end after SIGKILL: a process stays in a system call on a device that does not answer.
@@ -19,9 +23,13 @@ public struct IsolatedProcess: ~Copyable {
   ///   - files: its open files 0, 1 and so on, -1 is none.
   ///   - request: what it can read from the open file after those; at most a page, which a pipe
   ///     takes at once. It writes to the open file after that.
+  ///   - pump: what it reads, moved while its messages are waited for.
+  ///   - deadline: for all that it says; nil is none.
   public static func start(
-    _ program: SystemPath, name: SystemPath, files: [Int32], request: RawSpan
+    _ program: SystemPath, name: SystemPath, files: [Int32], request: RawSpan,
+    pump: consuming StreamPump? = nil, until deadline: Deadline? = nil
   ) throws(SystemError) -> IsolatedProcess {
+    let signals = FileDescriptor(owning: try Syscalls.endingSignalsDescriptor())
     let (asked, asking) = try Syscalls.blockingPipe()
     let theirRequest = FileDescriptor(owning: asked)
     do {
@@ -35,7 +43,7 @@ public struct IsolatedProcess: ~Copyable {
       program, [name], files: files + [theirRequest.number, theirWords.number])
     do throws(SystemError) {
       let ended = FileDescriptor(owning: try Syscalls.pidfd(process))
-      return IsolatedProcess(process: process, ended: ended, words: words, end: nil)
+      return IsolatedProcess(process, ended, words, signals, pump, deadline)
     } catch {
       try? Syscalls.kill(group: process, SIGKILL)
       throw error
@@ -43,28 +51,47 @@ public struct IsolatedProcess: ~Copyable {
   }
 
   private init(
-    process: Int32, ended: consuming FileDescriptor, words: consuming FileDescriptor,
-    end: ChildEnd?
+    _ process: Int32, _ ended: consuming FileDescriptor, _ words: consuming FileDescriptor,
+    _ signals: consuming FileDescriptor, _ pump: consuming StreamPump?, _ deadline: Deadline?
   ) {
     self.process = process
     self.ended = ended
     self.words = words
-    self.end = end
+    self.signals = signals
+    self.pump = pump
+    self.deadline = deadline
   }
 
   /// Waits for a message of fixed size.
   ///
   /// - Returns: fewer bytes if it has ended, or closed its pipe, before it has said so much.
-  public borrowing func message(byteCount: Int) throws(SystemError) -> [UInt8] {
+  /// - Throws: ETIMEDOUT after the deadline; EINTR once a signal has come in that is held back.
+  public mutating func message(byteCount: Int) throws(SystemError) -> [UInt8] {
     var buffer = AlignedBuffer(byteCount: byteCount)
     var count = 0
     while count < byteCount {
+      try awaitWords()
       var target = buffer.mutableBytes(0..<byteCount)
       let fetched = try words.read(into: &target, from: count)
       if fetched == 0 { break }
       count += fetched
     }
     return buffer.array(0..<count)
+  }
+
+  private mutating func awaitWords() throws(SystemError) {
+    while true {
+      let left = deadline?.remainingMilliseconds ?? -1
+      let pumped = pump?.needs
+      let ready = try Syscalls.poll(
+        pumped?.number ?? -1, events: pumped?.events ?? 0, words.number, signals.number,
+        timeoutMilliseconds: left)
+      if ready.third { throw SystemError(.wait, errno: Errno.interrupted) }
+      if ready.second { return }
+      if ready.first { try pump?.step() }
+      // Also while there is always something to be moved.
+      if left == 0 { throw SystemError(.wait, errno: Errno.timedOut) }
+    }
   }
 
   /// Waits for the end of a process that has no more to say; kills it if it still runs.
@@ -113,22 +140,5 @@ public struct IsolatedProcess: ~Copyable {
     try? Syscalls.kill(group: process, SIGKILL)
     _ = try? hasEnded(by: Deadline(timeoutMilliseconds: Self.killMilliseconds))
     _ = try? Syscalls.reap(process)
-  }
-}
-
-extension FileDescriptor {
-  /// Whether nothing can be written through this descriptor.
-  public func isReadOnly() throws(SystemError) -> Bool {
-    try Syscalls.accessMode(number) == O_RDONLY
-  }
-
-  /// The same file, opened anew for reading only, past the page cache if it is a block device.
-  /// Needs /proc.
-  public func reopenedForReading() throws(SystemError) -> FileDescriptor {
-    let direct = try status().kind == .blockDevice ? stubsave_O_DIRECT : 0
-    return FileDescriptor(
-      owning: try Syscalls.openat(
-        AT_FDCWD, SystemPath(word: "/proc/self/fd/", number: UInt64(number)),
-        O_RDONLY | O_CLOEXEC | direct, mode: 0))
   }
 }

@@ -21,8 +21,19 @@ extension Syscalls {
     return (numbers[0], numbers[1])
   }
 
-  static func accessMode(_ descriptor: Int32) throws(SystemError) -> Int32 {
-    try run(.fcntl) { stubsave_access_mode(descriptor) }
+  /// O_NONBLOCK, O_APPEND and the like, and how it was opened.
+  static func fileFlags(_ descriptor: Int32) throws(SystemError) -> Int32 {
+    try run(.fcntl) { stubsave_file_flags(descriptor) }
+  }
+
+  /// FD_CLOEXEC or 0.
+  static func descriptorFlags(_ descriptor: Int32) throws(SystemError) -> Int32 {
+    try run(.fcntl) { stubsave_descriptor_flags(descriptor) }
+  }
+
+  /// Of an open file that is shared with nobody.
+  static func setNonBlocking(_ descriptor: Int32, _ isSet: Bool) throws(SystemError) {
+    _ = try run(.fcntl) { stubsave_set_nonblocking(descriptor, isSet ? 1 : 0) }
   }
 
   /// Without an environment.

@@ -37,6 +37,7 @@ extension Syscalls {
 
   static func ignoreEndingSignals() { stubsave_ignore_ending_signals() }
 
+  static var readable: Int16 { Int16(POLLIN) }
   static var writable: Int16 { Int16(POLLOUT) }
 
   /// Waits until one of three descriptors is ready (or has failed), or the time is over. Not

@@ -115,6 +115,10 @@ enum Syscalls {
     if CSystem.fsync(descriptor) != 0 { throw SystemError(.fsync, errno: stubsave_errno()) }
   }
 
+  static func offset(_ descriptor: Int32) throws(SystemError) -> UInt64 {
+    UInt64(try run(.seek) { lseek(descriptor, 0, SEEK_CUR) })
+  }
+
   static func seek(_ descriptor: Int32, to offset: UInt64) throws(SystemError) {
     _ = try run(.seek) { lseek(descriptor, off_t(offset), SEEK_SET) }
   }

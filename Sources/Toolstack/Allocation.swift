@@ -49,7 +49,9 @@ extension DiskCommands {
     switch try existing(path) {
     case nil:
       if try isDanglingLink(path), !isReplacing { throw wouldDestroy(path) }
-    case .regular? where isReplacing: try ReplacedFile(path).end()
+    case .regular? where isReplacing:
+      try requireOrdinary(path)
+      try ReplacedFile(path).end()
     case .regular?: throw wouldDestroy(path)
     case .blockDevice?:
       let device = try GivenDevice(path)

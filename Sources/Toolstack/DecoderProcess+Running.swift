@@ -54,16 +54,12 @@ extension DecoderProcess {
     _ output: borrowing DoorOutput
   ) throws(DecoderFailure) -> IsolatedProcess {
     let message = request.encode()
-    let files = [input.number, output.firstNumber, output.overflowNumber ?? -1]
-    let name = SystemPath(word: "stubsave-decode")
     return try attempt { () throws(SystemError) in
-      guard try !input.isReadOnly(), let readable = try? input.reopenedForReading() else {
-        // Of a socket there is no other descriptor; the filter lets nothing be written to it.
-        return try unsafe IsolatedProcess.start(
-          program, name: name, files: files, request: message.span.bytes)
-      }
+      var input = try DecoderInput.make(of: input, request.shape)
+      let files = [input.number, output.firstNumber, output.overflowNumber ?? -1]
       return try unsafe IsolatedProcess.start(
-        program, name: name, files: [readable.number] + files[1...], request: message.span.bytes)
+        program, name: SystemPath(word: "stubsave-decode"), files: files,
+        request: message.span.bytes, pump: input.takePump(), until: DecoderSetting.deadline)
     }
   }
 
@@ -79,7 +75,11 @@ extension DecoderProcess {
       if bytes.count == byteCount { return bytes }
       end = try process.finish(kills: false)
     } catch {
-      throw .system(error)
+      switch error.errno {
+      case Errno.timedOut: throw .deadline
+      case Errno.interrupted: throw .interrupted
+      default: throw .system(error)
+      }
     }
     switch end {
     case .exited(let code): throw .exited(code)

@@ -10,12 +10,14 @@ import Transfer
 /// A library that is not told to use the process does the same within this one, as the agent does.
 enum DecoderProcess {
   /// `Door.open`, behind walls.
+  ///
+  /// - Parameter shape: nil is all of the input, from its start.
   static func open(
-    _ input: borrowing FileDescriptor, task: DoorTask, options: ReadOptions,
-    output: borrowing DoorOutput, progress: Progress? = nil
+    _ input: borrowing FileDescriptor, shape: InputShape? = nil, task: DoorTask,
+    options: ReadOptions, output: borrowing DoorOutput, progress: Progress? = nil
   ) -> DoorVerdict {
     answer(
-      .door(task), input, options, output, progress, failed: { DoorVerdict(failure: $0) },
+      .door(task), input, shape, options, output, progress, failed: { DoorVerdict(failure: $0) },
       expected: { if case .door(let verdict) = $0 { verdict } else { nil } })
   }
 
@@ -24,7 +26,7 @@ enum DecoderProcess {
     _ input: borrowing FileDescriptor, options: ReadOptions, output: borrowing DoorOutput
   ) -> (DoorVerdict, metadata: [UInt8]) {
     answer(
-      .carry, input, options, output, nil,
+      .carry, input, nil, options, output, nil,
       failed: { (DoorVerdict(failure: $0), metadata: []) },
       expected: {
         guard case .carried(let verdict, let metadata) = $0 else { return nil }
@@ -34,24 +36,24 @@ enum DecoderProcess {
 
   /// `SaveFileDoor.open`, behind walls.
   static func judge(
-    _ input: borrowing FileDescriptor, task: SaveFileTask, options: ReadOptions,
-    output: borrowing DoorOutput, progress: Progress? = nil
+    _ input: borrowing FileDescriptor, shape: InputShape? = nil, task: SaveFileTask,
+    options: ReadOptions, output: borrowing DoorOutput, progress: Progress? = nil
   ) -> Judged {
     answer(
-      .saveFile(task), input, options, output, progress,
+      .saveFile(task), input, shape, options, output, progress,
       failed: { .disk(DoorVerdict(failure: $0)) },
       expected: { if case .saveFile(let judged) = $0 { judged } else { nil } })
   }
 
   /// - Parameter expected: nil for an answer to another task.
   private static func answer<Answer>(
-    _ task: DecodeTask, _ input: borrowing FileDescriptor, _ options: ReadOptions,
-    _ output: borrowing DoorOutput, _ progress: Progress?, failed: (DoorFailure) -> Answer,
-    expected: (DecodeAnswer) -> Answer?
+    _ task: DecodeTask, _ input: borrowing FileDescriptor, _ given: InputShape?,
+    _ options: ReadOptions, _ output: borrowing DoorOutput, _ progress: Progress?,
+    failed: (DoorFailure) -> Answer, expected: (DecodeAnswer) -> Answer?
   ) -> Answer {
     let shape: InputShape
     do throws(SystemError) {
-      shape = try InputShape(of: input)
+      shape = if let given { given } else { try InputShape(of: input) }
     } catch {
       return failed(.input(error))
     }
@@ -59,6 +61,8 @@ enum DecoderProcess {
       return expected(try ask(task, input, shape, options, output, progress))
         ?? failed(.decoder(.nonsense))
     } catch {
+      // Of what is brought to it, somebody else's side may fail.
+      if case .system(let error) = error, error.call == .read { return failed(.input(error)) }
       return failed(.decoder(error))
     }
   }

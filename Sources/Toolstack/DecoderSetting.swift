@@ -8,6 +8,7 @@ public enum DecoderSetting {
   struct Current: Sendable {
     var place = Place.here
     var requiresAllWalls = false
+    var timeoutMilliseconds: UInt64?
     var warn: @Sendable (PlainText) -> Void = { _ in }
     var hasWarned = false
   }
@@ -28,23 +29,31 @@ public enum DecoderSetting {
   ///
   /// - Parameters:
   ///   - requiresAllWalls: where a wall is missing, or the program, nothing is looked at.
+  ///   - timeoutMilliseconds: for each look; nil is no limit but the decoder's own, of processor
+  ///     time.
   ///   - warn: is told, once, what is missing.
   public static func useProgram(
-    requiresAllWalls: Bool, warn: @escaping @Sendable (PlainText) -> Void
+    requiresAllWalls: Bool, timeoutMilliseconds: UInt64? = nil,
+    warn: @escaping @Sendable (PlainText) -> Void
   ) {
     let program = AgentProgram.find(name)
     setting.withLock {
       $0 = Current(
         place: program.map { .program($0) } ?? .missing, requiresAllWalls: requiresAllWalls,
-        warn: warn)
+        timeoutMilliseconds: timeoutMilliseconds, warn: warn)
     }
   }
 
   static var current: Current { setting.withLock { $0 } }
 
+  /// Of a look that begins now; nil if there is none.
+  static var deadline: Deadline? {
+    current.timeoutMilliseconds.map { Deadline(timeoutMilliseconds: $0) }
+  }
+
   static func warn(ofMissing walls: WallSet) {
     warn {
-      $0.append("the decoder is not shut off as it should be: missing ")
+      $0.append("the decoder's sandbox is not complete: missing ")
       $0.append(walls: walls.bits)
     }
   }
@@ -52,7 +61,7 @@ public enum DecoderSetting {
   static func warnOfMissingProgram() {
     warn {
       $0.append("stubsave-decode is neither beside stubsave nor in ../lib/stubsave: ")
-      $0.append("what comes from outside is looked at without any wall")
+      $0.append("what comes from outside is looked at without a sandbox")
     }
   }
 

@@ -17,18 +17,19 @@ extension DiskCommands {
   ) throws(ToolError) -> DoorVerdict {
     let input = try openInput(path)
     try requireOther(output, than: input)
+    let shape = try attempt(path) { () throws(SystemError) in try InputShape(restOf: input) }
     var target = try Output(output, isForced: isForced, opensNow: false)
     if target.isNewFile {
       let file = try target.descriptor()
       let verdict = DecoderProcess.open(
-        input, task: .extract(stream), options: options, output: DoorOutput(file),
+        input, shape: shape, task: .extract(stream), options: options, output: DoorOutput(file),
         progress: progress)
       try requireGood(verdict, path, output: output)
       try target.publish()
       return verdict
     }
     let extracted = try Spool.extract(
-      stream, from: input, path, options, in: spoolDirectory, progress: progress)
+      stream, from: input, shape, path, options, in: spoolDirectory, progress: progress)
     let descriptor = try target.descriptor()
     try attempt(output) { () throws(SystemError) in
       try extracted.file().copy(bytes: extracted.bytes, to: descriptor)

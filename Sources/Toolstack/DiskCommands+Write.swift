@@ -38,6 +38,7 @@ extension DiskCommands {
       return try writeNew(path, from: source, options: options, isReplacing: options.isForced)
     }
     if options.isForced && kind == .regular {
+      try requireOrdinary(path)
       return try writeNew(path, from: source, options: options, isReplacing: true)
     }
     guard kind == .regular || kind == .blockDevice else {

@@ -14,11 +14,18 @@ public enum DiskCommands {
     }
   }
 
-  /// A disk cannot be written to standard output: it is read back and padded.
+  /// A disk cannot be written to standard output, or what else is open already: it is locked, read
+  /// back and padded.
   static func requireName(_ path: SystemPath) throws(ToolError) {
-    if path.isStandardStream {
+    if path.isHyphen {
       throw ToolError(.usage, nil) {
         $0.append("a disk needs a file, not standard output; ./- is a file of that name")
+      }
+    }
+    if let number = path.descriptor(hyphen: 1) {
+      throw ToolError(.usage, path) {
+        $0.append("a disk needs a file by its name, not the open file ")
+        $0.append(UInt64(max(number, 0)))
       }
     }
   }
@@ -34,14 +41,25 @@ public enum DiskCommands {
     }
   }
 
+  /// Of what looks like a regular file: that it is none of the kernel's own, to which a link in /dev
+  /// may lead.
+  static func requireOrdinary(_ path: SystemPath) throws(ToolError) {
+    let isKernels = try attempt(path) { () throws(SystemError) in
+      try FileDescriptor.openForLooking(path).isKernels()
+    }
+    if isKernels { throw ToolError(.wouldDestroy, path) { $0.append("is no file on a disk") } }
+  }
+
   static func wouldDestroy(_ path: SystemPath) -> ToolError {
     ToolError(.wouldDestroy, path) { $0.append("exists; --force replaces it") }
   }
 
-  /// Opens a disk for reading; "-" is standard input.
+  /// Opens a disk for reading; "-" is standard input. What was open already is read from where it
+  /// stands.
   static func openInput(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
-    if path.isStandardStream { return .standardInput }
+    if let number = path.descriptor(hyphen: 0) { return try openedInput(number, path) }
     return try attempt(path) { () throws(SystemError) in
+      if (try? FileStatus.of(path))?.kind == .fifo { return try openFIFO(path) }
       let input = try FileDescriptor.open(path, .read)
       switch try input.status().kind {
       case .directory: throw SystemError(.open, errno: Errno.isDirectory)
@@ -51,11 +69,55 @@ public enum DiskCommands {
       }
     }
   }
+
+  private static func openedInput(
+    _ number: Int32, _ path: SystemPath
+  ) throws(ToolError) -> FileDescriptor {
+    let input = try inherited(number, path)
+    let isDirectory = try attempt(path) { () throws(SystemError) in
+      // What stands in a closed one's place is a directory too, and is not to be read.
+      guard try input.flags().canRead else { return false }
+      return try input.status().kind == .directory
+    }
+    if isDirectory { throw ToolError(SystemError(.read, errno: Errno.isDirectory), path) }
+    let isThere = try attempt(path) { () throws(SystemError) in
+      try input.awaitFirstWriter(until: DecoderSetting.deadline)
+    }
+    if !isThere { throw ToolError(SystemError(.open, errno: Errno.timedOut), path) }
+    return input
+  }
+
+  /// A descriptor that this program was handed over.
+  static func inherited(_ number: Int32, _ path: SystemPath) throws(ToolError) -> FileDescriptor {
+    if InheritedDescriptor.isOpen(number) { return FileDescriptor(borrowing: number) }
+    throw ToolError(.notFound, path) { $0.append("there is no such open file") }
+  }
+
+  private static func openFIFO(_ path: SystemPath) throws(SystemError) -> FileDescriptor {
+    let input = try FileDescriptor.open(path, .readNonBlocking)
+    guard try input.awaitWriter(until: DecoderSetting.deadline) else {
+      throw SystemError(.open, errno: Errno.timedOut)
+    }
+    return input
+  }
+
+  /// The two are one: what is written to one shows in the other.
+  static func isSame(_ left: borrowing FileDescriptor, _ right: FileStatus) -> Bool {
+    (try? left.status())?.isSameFile(as: right) == true
+  }
 }
 
 extension SystemPath {
   /// "-", which stands for standard input or output.
-  public var isStandardStream: Bool { bytes.elementsEqual([UInt8(ascii: "-")]) }
+  var isHyphen: Bool { bytes.elementsEqual([UInt8(ascii: "-")]) }
+
+  /// The descriptor that is meant, if that was open before: "-", /dev/stdout, /dev/fd/N, and what
+  /// else leads there.
+  ///
+  /// - Parameter standard: what "-" stands for.
+  public func descriptor(hyphen standard: Int32) -> Int32? {
+    isHyphen ? standard : InheritedDescriptor.number(of: self)
+  }
 
   /// For reports: printable ASCII, other bytes as \xNN.
   public var text: String {

@@ -54,8 +54,8 @@ public struct NewFile: ~Copyable {
   /// Flushes the file, gives it its name and flushes the directory.
   ///
   /// - Parameters:
-  ///   - isReplacing: an existing file of that name is replaced, atomically (of a symbolic link,
-  ///     the link); otherwise that is an error (EEXIST).
+  ///   - isReplacing: an existing regular file of that name is replaced, atomically (of a symbolic
+  ///     link, the link); anything else, or otherwise, is an error (EEXIST).
   ///   - isFlushed: the file has been flushed already.
   ///   - isDurable: nothing is flushed otherwise: for a file that a crash makes worthless anyway.
   public mutating func publish(
@@ -70,6 +70,12 @@ public struct NewFile: ~Copyable {
         try descriptor.link(to: path)
       }
     } else {
+      // What has become of the name meanwhile, such as a device, is not replaced.
+      if let kind = try? FileStatus.of(path, followingLinks: false).kind,
+        kind != .regular && kind != .symbolicLink
+      {
+        throw SystemError(.renameat, errno: Errno.exists)
+      }
       let name: SystemPath
       if let neighbour {
         name = neighbour

@@ -3,7 +3,7 @@ import SystemIO
 import Transfer
 
 /// Where a state goes: a file that gets its name once it is complete, or something that exists and
-/// is written in place, such as standard output or a FIFO.
+/// is written in place, such as a FIFO, standard output, or what else was open before.
 ///
 /// Made before anything else is touched, so that a path that cannot be used is found first.
 struct Output: ~Copyable {
@@ -18,18 +18,25 @@ struct Output: ~Copyable {
   private var target: FileDescriptor?
 
   /// - Parameters:
-  ///   - path: "-" is standard output.
-  ///   - isForced: an existing file is replaced.
+  ///   - path: "-" is standard output; /dev/stdout, /dev/fd/N and the like are what is open there.
+  ///   - isForced: an existing regular file is replaced; nothing else ever is.
   ///   - opensNow: also what is written in place; a FIFO then waits here for its reader.
   init(_ path: SystemPath, isForced: Bool, opensNow: Bool) throws(ToolError) {
-    let existing = path.isStandardStream ? FileStatus.Kind.other : try DiskCommands.existing(path)
+    if let number = path.descriptor(hyphen: 1) {
+      self.init(path, .inPlace, nil, try DiskCommands.inherited(number, path))
+      return
+    }
+    let existing = try DiskCommands.existing(path)
     switch existing {
     case nil,
       .regular? where isForced:
       // A link that leads nowhere is a name that is taken.
       let isTaken = try DiskCommands.isDanglingLink(path)
       if existing == nil && isTaken && !isForced { throw DiskCommands.wouldDestroy(path) }
-      if existing != nil { try ReplacedFile(path).end() }
+      if existing != nil {
+        try DiskCommands.requireOrdinary(path)
+        try ReplacedFile(path).end()
+      }
       let made = try attempt(path) { () throws(SystemError) in try NewFile(for: path) }
       self.init(path, .newFile(isReplacing: isForced), made, nil)
     case .regular?: throw DiskCommands.wouldDestroy(path)
@@ -110,7 +117,6 @@ struct Output: ~Copyable {
 
   /// It may have become a file since it was looked at; that is not written to.
   private static func openExisting(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
-    if path.isStandardStream { return .standardOutput }
     let target = try attempt(path) { () throws(SystemError) in
       try FileDescriptor.open(path, .writeExisting)
     }

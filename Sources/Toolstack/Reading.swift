@@ -60,8 +60,9 @@ extension DiskCommands {
       let output = try attempt(path) { () throws(SystemError) in
         try Spool.output(in: spoolDirectory, &problem)
       }
+      let shape = try attempt(path) { () throws(SystemError) in try InputShape(restOf: input) }
       let judged = DecoderProcess.judge(
-        input, task: .verify, options: options, output: output, progress: progress)
+        input, shape: shape, task: .verify, options: options, output: output, progress: progress)
       switch judged {
       case .disk(let verdict): return .disk(Judgement(path: path, verdict: verdict))
       case .saveFile(let verdict):
@@ -84,7 +85,10 @@ extension DiskCommands {
     let output = try attempt(path) { () throws(SystemError) in
       try Spool.output(in: spoolDirectory, &problem)
     }
-    switch DecoderProcess.judge(input, task: .list, options: options, output: output) {
+    let shape = try attempt(path) { () throws(SystemError) in try InputShape(restOf: input) }
+    switch DecoderProcess.judge(
+      input, shape: shape, task: .list, options: options, output: output)
+    {
     case .disk(let verdict):
       let entries = try attempt(path) { () throws(SystemError) in
         try recordEntries(output.file(verdict), bytes: verdict.outputBytes)

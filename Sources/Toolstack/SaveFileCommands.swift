@@ -52,7 +52,10 @@ extension DiskCommands {
     _ path: SystemPath, _ input: borrowing FileDescriptor, to output: borrowing DoorOutput,
     _ options: ReadOptions, _ requiresTrailer: Bool
   ) throws(ToolError) -> (SaveFileJudgement, isInOverflow: Bool) {
-    switch DecoderProcess.judge(input, task: .extract, options: options, output: output) {
+    let shape = try attempt(path) { () throws(SystemError) in try InputShape(restOf: input) }
+    switch DecoderProcess.judge(
+      input, shape: shape, task: .extract, options: options, output: output)
+    {
     case .disk(let verdict):
       throw ToolError(verdict.failure ?? .decoder(.nonsense), path)
     case .saveFile(let verdict):
@@ -68,16 +71,22 @@ extension DiskCommands {
     }
   }
 
-  /// Fails if both are one file.
+  /// Fails if both are one file, or one block device.
   static func requireOther(
     _ output: SystemPath, than input: borrowing FileDescriptor
   ) throws(ToolError) {
-    if !output.isStandardStream, try existing(output) == .regular,
-      let given = try? input.status(), let status = try? FileStatus.of(output),
-      given.isSameFile(as: status)
-    {
-      throw ToolError(.wouldDestroy, output) { $0.append("is the input itself") }
+    guard let given = try? input.status(),
+      given.kind == .regular || given.kind == .blockDevice
+    else { return }
+    let isSame: Bool
+    if let number = output.descriptor(hyphen: 1) {
+      // One that is not open may have become the input's own number.
+      guard InheritedDescriptor.isOpen(number) else { return }
+      isSame = DiskCommands.isSame(FileDescriptor(borrowing: number), given)
+    } else {
+      isSame = (try? FileStatus.of(output))?.isSameFile(as: given) == true
     }
+    if isSame { throw ToolError(.wouldDestroy, output) { $0.append("is the input itself") } }
   }
 
   public struct Wrapped: Sendable {

@@ -31,6 +31,7 @@ enum Spool {
   /// A private copy of everything that can be read from `input`, but for what it is filled up with.
   ///
   /// - Parameter maxBytes: more, without zeros at the end, is an error (EFBIG).
+  /// - Throws: ETIMEDOUT if it takes longer than a look may.
   static func copy(
     of input: borrowing FileDescriptor, maxBytes: UInt64, in directory: SystemPath
   ) throws(SystemError) -> Copy {
@@ -39,7 +40,14 @@ enum Spool {
     var buffer = AlignedBuffer(byteCount: 262_144)
     /// What is in the copy, and zeros that come after that unless they are the last bytes.
     var (sum, zeros): (UInt64, UInt64) = (0, 0)
+    let deadline = DecoderSetting.deadline
+    var waits = false
+    if deadline != nil { waits = try InputShape(of: input).kind == .stream }
     while true {
+      // A file may be longer than anybody has time for.
+      var isLate = deadline?.hasPassed == true
+      if waits && !isLate { isLate = try !input.isReadable(by: deadline) }
+      if isLate { throw SystemError(.read, errno: Errno.timedOut) }
       var piece = buffer.mutableBytes(0..<262_144)
       let count = try input.read(into: &piece, from: 0)
       if count == 0 { break }
@@ -111,12 +119,14 @@ enum Spool {
   ///   - path: names the disk in errors.
   ///   - directory: for what does not fit into memory. One that cannot be used matters only then.
   static func extract(
-    _ stream: StreamName, from disk: borrowing FileDescriptor, _ path: SystemPath,
-    _ options: ReadOptions, in directory: SystemPath, progress: Progress? = nil
+    _ stream: StreamName, from disk: borrowing FileDescriptor, _ shape: InputShape? = nil,
+    _ path: SystemPath, _ options: ReadOptions, in directory: SystemPath,
+    progress: Progress? = nil
   ) throws(ToolError) -> Extracted {
     let place = try Place(path, directory)
     let verdict = DecoderProcess.open(
-      disk, task: .extract(stream), options: options, output: place.output, progress: progress)
+      disk, shape: shape, task: .extract(stream), options: options, output: place.output,
+      progress: progress)
     try place.requireGood(verdict)
     return place.holding(verdict, metadata: [])
   }

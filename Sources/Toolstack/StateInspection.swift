@@ -23,13 +23,18 @@ public struct StateInspection: Sendable {
 }
 
 extension DiskCommands {
+  private static func kind(of path: SystemPath) throws(ToolError) -> FileStatus.Kind? {
+    guard let number = path.descriptor(hyphen: 0) else { return try existing(path) }
+    let input = try inherited(number, path)
+    return try attempt(path) { () throws(SystemError) in try input.status().kind }
+  }
+
   /// Whether a path is a plain file with a device state of QEMU, with or without a trailer.
   public static func isStateFile(_ path: SystemPath) -> Bool {
-    if path.isStandardStream { return false }
-    guard let input = try? openInput(path), (try? input.status().kind) == .regular else {
-      return false
-    }
-    return (try? input.beginsWithQEMUMagic()) == true
+    guard (try? kind(of: path)) == .regular, let input = try? openInput(path),
+      let shape = try? InputShape(restOf: input)
+    else { return false }
+    return (try? input.beginsWithQEMUMagic(from: shape.start)) == true
   }
 
   /// `inspect` of a state file.

@@ -54,6 +54,10 @@ public enum DecoderFailure: Error, Equatable, Sendable, BitwiseCopyable {
   case withoutWalls(UInt32)
   /// It could not be started or waited for.
   case system(SystemError)
+  /// It took longer than it may.
+  case deadline
+  /// A signal has ended the wait.
+  case interrupted
   case exited(UInt8)
   case signal(Int32)
   /// Its answer is none, or does not fit what it has written.

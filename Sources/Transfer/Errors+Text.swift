@@ -24,14 +24,17 @@ extension PlainText {
   public mutating func append(_ failure: DecoderFailure) {
     switch failure {
     case .notFound:
-      append("stubsave-decode is neither beside stubsave nor in ../lib/stubsave, and ")
-      append("--require-sandbox wants it")
+      append("stubsave-decode is neither beside stubsave nor in ../lib/stubsave, so nothing is ")
+      append("looked at; --allow-weak-sandbox looks at it without a sandbox")
     case .withoutWalls(let bits):
-      append("--require-sandbox: the decoder could not be shut off: missing ")
+      append("the decoder's sandbox is not complete, so nothing is looked at: missing ")
       append(walls: bits)
+      append("; --allow-weak-sandbox does without")
     case .system(let error):
       append("the decoder could not be run: ")
       append(error)
+    case .deadline: append("looking at it took too long; --timeout sets how long it may take")
+    case .interrupted: append("interrupted by a signal")
     case .exited(let code):
       append("the decoder ended in the middle, with code ")
       append(UInt64(code))

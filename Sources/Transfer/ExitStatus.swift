@@ -32,6 +32,7 @@ public enum ExitStatus: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case Errno.noEntry, Errno.notDirectory: self = .notFound
     case Errno.exists: self = .wouldDestroy
     case Errno.busy, Errno.wouldBlock: self = .busy
+    case Errno.timedOut: self = .deadline
     default: self = .ioError
     }
   }
@@ -58,6 +59,8 @@ public enum ExitStatus: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     switch failure {
     case .notFound, .withoutWalls: self = .permission
     case .system(let error): self = ExitStatus(error)
+    case .deadline: self = .deadline
+    case .interrupted: self = .internalError
     case .exited, .signal, .nonsense: self = .stubdomainFailed
     }
   }

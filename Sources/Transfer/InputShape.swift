@@ -19,13 +19,33 @@ public struct InputShape: Equatable, Sendable, BitwiseCopyable {
   /// count.
   public let totalBytes: UInt64?
 
+  /// All of a file or device, wherever its offset stands.
   public init(of input: borrowing FileDescriptor) throws(SystemError) {
+    try self.init(input, start: 0)
+  }
+
+  /// What is left of it from where it stands: of an open file that was handed over, which somebody
+  /// may have read a part of. A pipe has no other way.
+  public init(restOf input: borrowing FileDescriptor) throws(SystemError) {
+    let kind = try input.status().kind
+    // A closed standard input has its place taken by what has no offset.
+    let isFile = kind == .regular || kind == .blockDevice
+    try self.init(input, start: isFile ? try input.offset() : 0)
+  }
+
+  private init(_ input: borrowing FileDescriptor, start: UInt64) throws(SystemError) {
     let status = try input.status()
+    let kind: Kind
     switch status.kind {
-    case .regular: self.init(kind: .file, start: 0, totalBytes: status.bytes)
-    case .blockDevice: self.init(kind: .blockDevice, start: 0, totalBytes: status.bytes)
-    default: self.init(kind: .stream, start: 0, totalBytes: nil)
+    case .regular: kind = .file
+    case .blockDevice: kind = .blockDevice
+    default:
+      self.init(kind: .stream, start: 0, totalBytes: nil)
+      return
     }
+    // Behind the end there is nothing.
+    let start = min(start, status.bytes)
+    self.init(kind: kind, start: start, totalBytes: status.bytes - start)
   }
 
   /// A disk that is a part of a file.

@@ -274,7 +274,7 @@ public struct XenstoreConnection: ~Copyable {
   ) throws(XenstoreError) -> Int? {
     do throws(SystemError) {
       var target = buffer.mutableBytes(0..<buffer.byteCount)
-      return try descriptor.read(into: &target, from: start)
+      return try descriptor.readNow(into: &target, from: start)
     } catch {
       if error.errno == Errno.wouldBlock { return nil }
       throw failure(error)

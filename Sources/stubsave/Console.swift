@@ -1,12 +1,24 @@
 import ArgumentParser
 import Foundation
 import SaveDisk
+import Synchronization
 import SystemIO
 import Toolstack
 import Transfer
 
 /// Data on standard output, messages on standard error.
 enum Console {
+  private static let keepsWarningsBack = Mutex(false)
+
+  /// From now on nothing is said of what went well all the same: the state goes to where that would
+  /// be said.
+  static func keepWarningsBack() { keepsWarningsBack.withLock { $0 = true } }
+
+  /// One line on standard error, about something that went well all the same.
+  static func warn(_ text: PlainText) {
+    if !keepsWarningsBack.withLock({ $0 }) { complain(text) }
+  }
+
   /// One line on standard error.
   static func complain(_ text: PlainText) {
     var line = PlainText()
@@ -24,7 +36,7 @@ enum Console {
     text.append(escaping: path.bytes)
     text.append(": ")
     text.append(warning)
-    complain(text)
+    warn(text)
   }
 
   /// A message of the argument parser: several lines, with words of the command line in it.

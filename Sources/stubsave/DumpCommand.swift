@@ -52,7 +52,7 @@ struct DumpCommand: ParsableCommand {
 
   func run() throws {
     SignalsAsErrors.ofPipes()
-    transfer.sandbox.apply()
+    transfer.sandbox.apply(timeoutMilliseconds: transfer.timeout.milliseconds)
     try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
       let target = try StateTarget.path(output?.path, json: report.json)
       var options = DumpOptions(try transfer.settings(), output: target)
@@ -101,23 +101,6 @@ struct TransferJSON: Encodable {
     xxh128 = report.digest.hexText
     metadata = MetadataText.lines(report.metadata)
     warnings = report.warnings.map(\.text)
-  }
-}
-
-/// Where a state is to go, as `-o` says.
-enum StateTarget {
-  /// - Parameter output: nil is standard output, unless that is a terminal.
-  static func path(_ output: SystemPath?, json: Bool) throws(ToolError) -> SystemPath {
-    let target = output ?? SystemPath(word: "-")
-    if output == nil && FileDescriptor.standardOutput.isTerminal {
-      throw ToolError(.usage, nil) {
-        $0.append("standard output is a terminal; -o FILE, or -o - to insist")
-      }
-    }
-    if json && target.isStandardStream {
-      throw ToolError(.usage, nil) { $0.append("--json needs -o FILE") }
-    }
-    return target
   }
 }
 

@@ -28,7 +28,7 @@ struct InspectCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() throws {
-    judging.sandbox.apply()
+    judging.applySandbox()
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
       if DiskCommands.isStateFile(path.path) { return try inspectState() }
       let (finding, records) = try DiskCommands.inspect(

@@ -22,7 +22,16 @@ struct JudgingOptions: ParsableArguments {
       valueName: "list"))
   var codecs = CodecList(set: .dom0)
 
+  @Option(
+    help: ArgumentHelp(
+      "How long looking at it may take, at most 3600. (default: as long as it takes)",
+      valueName: "seconds"))
+  var timeout: Seconds?
+
   @OptionGroup var sandbox: SandboxOptions
+
+  /// To be called before anything is looked at.
+  func applySandbox() { sandbox.apply(timeoutMilliseconds: timeout?.milliseconds) }
 
   func readOptions(isDecoding: Bool) -> ReadOptions {
     var options = ReadOptions()

@@ -30,7 +30,7 @@ enum PlainForm {
     switch self {
     case .write(let disk): try WriteCommand.run(disk, WriteOptions(), json: false)
     case .read(let disk):
-      SandboxOptions.apply(requiresAllWalls: false)
+      SandboxOptions.applyUsual()
       try ReadCommand.run(
         disk, stream: .qemu, output: nil, options: .dom0, isForced: false, json: false)
     }

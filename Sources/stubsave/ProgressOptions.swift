@@ -31,27 +31,73 @@ struct ProgressOptions: ParsableArguments {
     }
   }
 
-  /// What tells; nil if nothing is to be told.
+  /// That what is told can be, to be asked before a file is opened.
   ///
-  /// - Parameter source: what is gone through; of a regular file it is known how much that is.
-  func make(for source: borrowing FileDescriptor) throws(ToolError) -> Progress? {
-    if progressDescriptor != nil {
-      do throws(SystemError) {
-        _ = try FileDescriptor(borrowing: target).status()
-      } catch {
-        throw ToolError(.usage, nil) {
-          $0.append("--progress-fd ")
-          $0.append(UInt64(max(target, 0)))
-          $0.append(": ")
-          $0.append(error)
+  /// - Parameters:
+  ///   - inputs, outputs: what the command reads and writes, which must be something else.
+  /// - Returns: whether anything is to be told.
+  func check(inputs: [SystemPath], outputs: [SystemPath]) throws(ToolError) -> Bool {
+    if let progressDescriptor {
+      guard InheritedDescriptor.isOpen(progressDescriptor) else {
+        throw unusable {
+          $0.append("it is not open; `")
+          $0.append(redirection)
+        }
+      }
+      let flags = try? FileDescriptor(borrowing: progressDescriptor).flags()
+      guard flags?.canWrite == true else {
+        throw unusable {
+          $0.append("it is not open for writing; `")
+          $0.append(redirection)
         }
       }
       // A reader of the progress that goes away must not end the work.
       SignalsAsErrors.ofPipes()
     }
+    guard form != nil else { return false }
+    guard let mine = StreamPlace(descriptor: target) else { return true }
+    for (other, isInput) in inputs.map({ ($0, true) }) + outputs.map({ ($0, false) }) {
+      let place = isInput ? StreamPlace(input: other) : StreamPlace(output: other)
+      guard let place, place.isShared(with: mine) else { continue }
+      // A terminal is typed at and written to.
+      if isInput && place.isTerminal { continue }
+      if progress == .auto && progressDescriptor == nil { return false }
+      throw unusable {
+        $0.append("it is also ")
+        $0.append(escaping: other.bytes)
+        $0.append("; --progress-fd names another one, --progress never is silent")
+      }
+    }
+    return true
+  }
+
+  private var redirection: PlainText {
+    var text = PlainText()
+    text.append(UInt64(clamping: target))
+    text.append(">FILE` opens it in a shell")
+    return text
+  }
+
+  private func unusable(_ build: (inout PlainText) -> Void) -> ToolError {
+    ToolError(.usage, nil) { text in
+      text.append("the progress cannot go to the open file ")
+      if target < 0 { text.append("-") }
+      text.append(UInt64(target.magnitude))
+      text.append(": ")
+      build(&text)
+    }
+  }
+
+  /// What tells; nil if nothing is to be told.
+  ///
+  /// - Parameter source: what is gone through, from where it stands; of a regular file it is known
+  ///   how much that is.
+  func make(for source: borrowing FileDescriptor) -> Progress? {
     guard let form else { return nil }
     var totalBytes: UInt64?
-    if let status = try? source.status(), status.kind == .regular { totalBytes = status.bytes }
+    if let shape = try? InputShape(restOf: source), shape.kind == .file {
+      totalBytes = shape.totalBytes
+    }
     let teller = ProgressTeller(
       target, isJSON: form == .json, isTerminal: FileDescriptor(borrowing: target).isTerminal)
     return Progress(
@@ -60,14 +106,18 @@ struct ProgressOptions: ParsableArguments {
   }
 
   /// The same of a disk by its path; it is opened a second time, and only looked at.
-  func make(forDisk path: SystemPath) throws(ToolError) -> Progress? {
+  func make(forDisk path: SystemPath) -> Progress? {
     if form == nil { return nil }
-    if !path.isStandardStream, let kind = try? FileStatus.of(path).kind, kind == .regular,
+    if let number = path.descriptor(hyphen: 0) {
+      return make(for: FileDescriptor(borrowing: number))
+    }
+    if let kind = try? FileStatus.of(path).kind, kind == .regular,
       let file = try? FileDescriptor.open(path, .read)
     {
-      return try make(for: file)
+      return make(for: file)
     }
-    return try make(for: FileDescriptor.standardInput)
+    // It is not known how long it is.
+    return make(for: FileDescriptor(borrowing: -1))
   }
 }
 
@@ -130,24 +180,39 @@ private struct ProgressReport: Encodable {
 }
 
 extension Progress.Moment {
-  /// Since the beginning.
+  private static let second: UInt64 = 1_000_000_000
+
+  /// Since the beginning; as much as a number can say.
   fileprivate var bytesPerSecond: UInt64 {
-    nanoseconds == 0 ? 0 : UInt64(Double(doneBytes) * 1e9 / Double(nanoseconds))
+    Self.scale(doneBytes, by: Self.second, over: nanoseconds) ?? .max
   }
 
-  /// At the same rate; nil if it is not known how much there is.
+  /// At the same rate; nil if it is not known how much there is, or longer than a number can say.
   fileprivate var nanosecondsLeft: UInt64? {
     guard let totalBytes, bytesPerSecond > 0 else { return nil }
     let left = totalBytes - min(totalBytes, doneBytes)
-    return UInt64(Double(left) * 1e9 / Double(bytesPerSecond))
+    return Self.scale(left, by: Self.second, over: bytesPerSecond).flatMap {
+      // Readers of JSON have signed numbers, if not worse.
+      $0 <= UInt64(Int64.max) ? $0 : nil
+    }
   }
 
   var text: String {
     var text = Self.size(doneBytes)
     if let totalBytes { text += " of " + Self.size(totalBytes) }
     text += ", " + Self.size(bytesPerSecond) + "/s"
-    if let nanosecondsLeft { text += ", \((nanosecondsLeft + 999_999_999) / 1_000_000_000) s left" }
+    if let nanosecondsLeft {
+      text += ", \((nanosecondsLeft + Self.second - 1) / Self.second) s left"
+    }
     return text
+  }
+
+  /// `value * factor / divisor`; 0 of nothing, nil if it does not fit.
+  static func scale(_ value: UInt64, by factor: UInt64, over divisor: UInt64) -> UInt64? {
+    if divisor == 0 { return 0 }
+    let product = value.multipliedFullWidth(by: factor)
+    if product.high >= divisor { return nil }
+    return divisor.dividingFullWidth(product).quotient
   }
 
   /// In MiB, with one place behind the point.

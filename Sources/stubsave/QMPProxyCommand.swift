@@ -54,7 +54,7 @@ struct QMPProxyCommand: ParsableCommand {
 
   func run() throws {
     SignalsAsErrors.ofPipes()
-    settings.sandbox.apply()
+    settings.sandbox.apply(timeoutMilliseconds: settings.timeout.milliseconds)
     try Console.run(json: false) { () throws(ToolError) -> ExitStatus in
       guard let target = QMPChannel.target(of: channel.path, stubdomain), mode == nil else {
         return try becomeProgram()
@@ -180,6 +180,7 @@ struct ProxySettings: ParsableArguments {
     if anyDevices { words.append("--any-devices") }
     if ignoreBlockers { words.append("--ignore-blockers") }
     if sandbox.requireSandbox { words.append("--require-sandbox") }
+    if sandbox.allowWeakSandbox { words.append("--allow-weak-sandbox") }
     return words
   }
 }

@@ -31,7 +31,7 @@ struct ReadCommand: ParsableCommand {
   @OptionGroup var report: OutputOptions
 
   func run() throws {
-    judging.sandbox.apply()
+    judging.applySandbox()
     try Self.run(
       disk.path, stream: stream, output: output?.path,
       options: judging.readOptions(isDecoding: true), isForced: force, json: report.json,
@@ -45,7 +45,8 @@ struct ReadCommand: ParsableCommand {
   ) throws {
     try Console.run(json: json) { () throws(ToolError) -> ExitStatus in
       let target = try StateTarget.path(output, json: json)
-      let progress = try telling?.make(forDisk: disk)
+      let tells = try telling?.check(inputs: [disk], outputs: [target]) == true
+      let progress = tells ? telling?.make(forDisk: disk) : nil
       defer { progress?.finish() }
       let verdict = try DiskCommands.read(
         disk, stream: stream, output: target, spoolDirectory: SpoolDirectory.path,

@@ -37,7 +37,7 @@ struct RestoreCommand: ParsableCommand {
 
   func run() throws {
     SignalsAsErrors.ofPipes()
-    transfer.sandbox.apply()
+    transfer.sandbox.apply(timeoutMilliseconds: transfer.timeout.milliseconds)
     try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
       if input == nil && FileDescriptor.standardInput.isTerminal {
         throw ToolError(.usage, nil) {

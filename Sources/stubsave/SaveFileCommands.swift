@@ -31,7 +31,7 @@ struct ExtractCommand: ParsableCommand {
   @OptionGroup var report: OutputOptions
 
   func run() throws {
-    judging.sandbox.apply()
+    judging.applySandbox()
     try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
       let target = try StateTarget.path(output?.path, json: report.json)
       let judgement = try DiskCommands.extract(
@@ -90,7 +90,7 @@ struct WrapCommand: ParsableCommand {
   @OptionGroup var report: OutputOptions
 
   func run() throws {
-    judging.sandbox.apply()
+    judging.applySandbox()
     try Console.run(json: report.json) { () throws(ToolError) -> ExitStatus in
       let target = try StateTarget.path(output?.path, json: report.json)
       let wrapped = try DiskCommands.wrap(

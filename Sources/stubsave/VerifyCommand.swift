@@ -48,7 +48,7 @@ struct VerifyCommand: ParsableCommand {
   }
 
   func run() throws {
-    judging.sandbox.apply()
+    judging.applySandbox()
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
       if let replay { return try ReplayReport.run(replay.path, json: output.json) }
       return try verify()
@@ -58,8 +58,9 @@ struct VerifyCommand: ParsableCommand {
   /// - Returns: the status of the first path that is not good.
   private func verify() throws(ToolError) -> ExitStatus {
     var status = ExitStatus.good
+    let tells = try telling.check(inputs: paths.map(\.path), outputs: [])
     for path in paths.map(\.path) {
-      let progress = try telling.make(forDisk: path)
+      let progress = tells ? telling.make(forDisk: path) : nil
       let finding = DiskCommands.verify(
         path, options: judging.readOptions(isDecoding: !isNotDecoding),
         spoolDirectory: SpoolDirectory.path, requiresTrailer: requireTrailer, progress: progress)

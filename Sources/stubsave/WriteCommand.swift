@@ -49,8 +49,9 @@ struct WriteCommand: ParsableCommand {
           $0.append("the state comes on standard input, which is a terminal")
         }
       }
+      let tells = try telling?.check(inputs: [], outputs: [disk]) == true
       var options = options
-      options.progress = try telling?.make(for: FileDescriptor.standardInput)
+      if tells { options.progress = telling?.make(for: FileDescriptor.standardInput) }
       defer { options.progress?.finish() }
       let written = try DiskCommands.write(disk, from: .standardInput, options: options)
       if json { try Console.say(json: WriteReport(disk, written)) }

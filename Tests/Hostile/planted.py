@@ -324,12 +324,26 @@ class Trials(Score):
         shutil.copy(self._place / "all-walls/stubsave", directory)
         self.put([], "lz4")
         name = self._disk.name
-        done = self.stubsave("alone", "verify", name, name)
-        self.check(f"no decoder: exit {done.returncode}, {done.stderr!r}", done.returncode == 0
-                   and done.stderr.count(b"\n") == 1 and b"warning: sandbox" in done.stderr)
-        done = self.stubsave("alone", "read", "--require-sandbox", name)
-        self.check(f"no decoder: exit {done.returncode}, {done.stderr!r}",
-                   done.returncode == 8 and done.stdout == b"")
+        is_root = self._user == 0
+        usual, weak, strict = [], ["--allow-weak-sandbox"], ["--require-sandbox"]
+        for options, is_allowed in (usual, not is_root), (weak, True), (strict, False):
+            done = self.stubsave("alone", "verify", *options, name, name)
+            self.check(f"{self._who}: no decoder, {options}: exit {done.returncode}, "
+                       f"{done.stderr!r}", done.returncode == (0 if is_allowed else 8)
+                       and done.stderr.count(b"\n") == (1 if is_allowed else 2)
+                       and (b"warning: sandbox" if is_allowed else weak[0].encode())
+                       in done.stderr)
+            done = self.stubsave("alone", "read", *options, name)
+            self.check(f"{self._who}: no decoder, {options}: exit {done.returncode}, "
+                       f"{done.stderr!r}", done.returncode == (0 if is_allowed else 8)
+                       and (done.stdout != b"") == is_allowed)
+        done = self.stubsave("alone", "verify", *weak, *strict, name)
+        self.check(f"both: exit {done.returncode}, {done.stderr!r}", done.returncode == 64)
+        if is_root:
+            self._without_one(name)
+
+    def _without_one(self, name: str) -> None:
+        """Every layer of the sandbox missing in turn: a refusal to root, unless that is wanted."""
         # As if the kernel had no such thing.
         for inject, word in {"chroot:error=EPERM": b"missing an empty file system\n",
                              "seccomp:error=ENOSYS": b"missing a system call filter\n",
@@ -341,14 +355,19 @@ class Trials(Score):
                              "prctl:error=EINVAL:when=1": b"missing a process without privileges\n",
                              "prctl:error=EINVAL:when=2": b"missing memory that cannot be looked into\n",
                              "prlimit64:error=EPERM": b"missing resource limits\n"}.items():
-            for words, code in (["verify", name], 0), (["verify", "--require-sandbox", name], 8):
+            for words, code in ((["verify", name], 8), (["verify", "--require-sandbox", name], 8),
+                                (["verify", "--allow-weak-sandbox", name], 0),
+                                (["inspect", name], 8), (["read", name, "-o", "out"], 8)):
                 done = subprocess.run(
                     ["strace", "-f", "-o", "/dev/null", f"--inject={inject}",
                      str(self._place / "all-walls/stubsave"), *words], capture_output=True,
                     cwd=self._place)
                 self.check(f"{inject}, {words}: exit {done.returncode}, {done.stderr!r}",
                            done.returncode == code and done.stderr.count(b"\n") == 1
-                           and word in done.stderr)
+                           and word.strip() in done.stderr
+                           and (code == 0 or b"--allow-weak-sandbox" in done.stderr))
+                self.check(f"{inject}, {words}: there is an output",
+                           not (self._place / "out").exists())
         # Without these two nothing is looked at at all.
         for inject in "prctl:error=EINVAL:when=3", "close_range:error=ENOSYS:when=2":
             done = subprocess.run(
@@ -391,7 +410,8 @@ def main() -> int:
             trials.lies()
             if user == 0:
                 trials.commands()
-                trials.alone()
+            trials.alone()
+            if user == 0:
                 trials.sweep()
             code = trials.finish() or code
     return code

@@ -101,9 +101,14 @@ void stubsave_finish_sending(int fd);
 // is this process's. Its process id; -1 and errno.
 int stubsave_spawn(
     const char *path, char *const *arguments, char *const *environment, const int *files, int count);
-// A pipe whose reading end blocks, and the access mode of a file (F_GETFL, O_ACCMODE).
+// A pipe whose ends block, and the flags of an open file (F_GETFL) and of a descriptor (F_GETFD).
 int stubsave_blocking_pipe(int fds[2]);
-int stubsave_access_mode(int fd);
+int stubsave_file_flags(int fd);
+int stubsave_descriptor_flags(int fd);
+// O_NONBLOCK of an open file that is shared with nobody.
+int stubsave_set_nonblocking(int fd, int is_set);
+// Whether what the descriptor stands for lies in a file system of the kernel's own, such as /proc.
+int stubsave_is_kernels(int fd);
 // The same of one that is told to end (SIGTERM) when this process has ended, however that was.
 int stubsave_spawn_bound(const char *path, char *const *arguments, const int *files, int count);
 // A descriptor that is readable once the process has ended.
