@@ -1,7 +1,8 @@
 #!/bin/sh
 # The main job, without Xen: a real QEMU's device state leaves over a save disk, comes back into a
 # fresh QEMU, and the guest goes on counting where it stopped; and damage on the way is found.
-# Usage: demo.sh STUBSAVE. As root it goes over a loop device, else over a disk in a plain file.
+# Usage: demo.sh STUBSAVE. As root it goes over a loop device, if there are any (in a plain chroot there
+# are none), else over a disk in a plain file.
 set -eu
 stubsave=$(realpath "$1")
 work=$(mktemp -d)
@@ -73,11 +74,15 @@ stop_qemu() {
 }
 count() { od -An -tu4 -j$((0x8000)) -N4 guest.ram | tr -d ' '; }
 
+has_loop_devices() {
+  [ "$(id -u)" = 0 ] && truncate -s 4096 probe \
+    && device=$(losetup --find --show probe 2> /dev/null) && losetup --detach "$device"
+}
 over=
-if [ "$(id -u)" = 0 ]; then
+if has_loop_devices; then
   where="a loop device over memory"
 else
-  where="a disk in a plain file (as root it would be a loop device over memory)"
+  where="a disk in a plain file (as root, where there are loop devices, it would be one over memory)"
   over="--disk save.disk"
 fi
 
