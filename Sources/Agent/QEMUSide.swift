@@ -173,8 +173,17 @@ struct QEMUSide: ~Copyable {
 
   /// Gives a QEMU that waits for a state (-incoming defer) this one; returns once it has loaded it.
   mutating func load(_ state: borrowing FileDescriptor) throws(WorkFailure) {
-    let number = state.number
-    try ask(&monitor) { monitor throws(MonitorError) in try monitor.load(number) }
+    do throws(MonitorError) {
+      try monitor.load(state.number)
+    } catch {
+      guard error.endsLoad, let isConfigured = try? state.hasConfigurationSection() else {
+        throw WorkFailure(error)
+      }
+      throw WorkFailure(.qemu, ExitStatus(error)) { text in
+        text.append(error)
+        text.append(loadOf: isConfigured)
+      }
+    }
   }
 
   mutating func requireIncoming() throws(WorkFailure) {
@@ -244,5 +253,30 @@ struct QEMUSide: ~Copyable {
       throw WorkFailure(.runs, .qemuRefused) { $0.append("the guest is running again") }
     }
     isStopped = false
+  }
+}
+
+extension MonitorError {
+  /// QEMU did not load the state, or has ended, as 7.2 does then.
+  fileprivate var endsLoad: Bool {
+    switch self {
+    case .migrationFailed, .closed: true
+    default: false
+    }
+  }
+}
+
+extension PlainText {
+  /// The usual reason, which QEMU says on its own standard error alone ("Configuration section
+  /// missing", "Unknown savevm section type 7"; migration/savevm.c).
+  fileprivate mutating func append(loadOf isConfigured: Bool) {
+    if isConfigured {
+      append("; the state has a configuration section, which no QEMU loads that runs under Xen or ")
+      append("with -global migration.send-configuration=off")
+    } else {
+      append("; the state has no configuration section: a QEMU without Xen loads it only with ")
+      append("-global migration.send-configuration=off (and, if Xen's QEMU saved it, ")
+      append("-global migration.send-section-footer=off)")
+    }
   }
 }

@@ -96,6 +96,10 @@ class Refusals:
             await case("restore: good after all that", self.good_after(guest))
         await case("restore: no trailer, accepted", self.cut_trailer())
         await case("restore: QEMU refuses the state", self.cut_state())
+        await case("restore: no configuration section, QEMU wants one",
+                   self.unlike_qemu(is_configured=False))
+        await case("restore: a configuration section, QEMU wants none",
+                   self.unlike_qemu(is_configured=True))
 
     async def boots(self, guest: Guest) -> str:
         """Wait for the guest."""
@@ -273,6 +277,26 @@ class Refusals:
                                    keep_ram=True) as guest:
             outcome = await self._lab.refused(13, "restore", "--qmp", guest.qmp, "-i", path,
                                               "--accept-unverified")
+        return outcome.message
+
+    async def unlike_qemu(self, is_configured: bool) -> str:
+        """A good state that QEMU ends itself over, as its setting is the other: the message
+        names that. What it says to do is what every other case here has."""
+        setting = ("-global", f"migration.send-configuration={'off' if is_configured else 'on'}")
+        async with self._lab.guest(self._machine, self._ram, "-S", *INCOMING, *setting,
+                                   keep_ram=True) as guest:
+            state = self._files.raw
+            if is_configured:
+                kind = await guest.monitor.execute("qom-get", path="/machine", property="type")
+                name = kind.removesuffix("-machine").encode()
+                state = state[:8] + b"\7" + len(name).to_bytes(4, "big") + name + state[8:]
+            path = self._file(state + trailer(state))
+            outcome = await self._lab.refused(13, "restore", "--qmp", guest.qmp, "-i", path)
+            await guest.process.wait()
+        words = ("the state has a configuration section" if is_configured else
+                 "the state has no configuration section: a QEMU without Xen loads it only with "
+                 "-global migration.send-configuration=off ")
+        expect(words in outcome.message, outcome.message)
         return outcome.message
 
     def _file(self, content: bytes) -> str:
