@@ -122,6 +122,8 @@ def field_value(rng: random.Random, disk: bytes, other: bytes) -> bytes:
     donor, donors = rng.choice(((disk, found), (other, theirs)))
     foreign = savedisk.get_field(donor, structure, entry.name,
                                  rng.choice(donors.get(structure, found[structure])))
+    if isinstance(foreign, bytes) and len(foreign) < entry.size:  # the donor ends before
+        foreign = old
     if isinstance(old, int):
         most = (1 << 8 * entry.size) - 1
         swapped = int.from_bytes(old.to_bytes(entry.size, "little"), "big")

@@ -223,12 +223,14 @@ class Deaths:
         """An nvme, of which QEMU 7.2 cannot save the state: it crashes while it writes."""
         machine = self._machine._replace(disk="nvme,serial=1")
         async with self._lab.guest(machine, self._ram) as guest:
-            return await self._expect_death(guest, guest.qmp, False)
+            return await self._expect_death(guest, guest.qmp, False, "--ignore-blockers")
 
-    async def _expect_death(self, guest: Guest, qmp: str, after_save: bool) -> str:
+    async def _expect_death(
+        self, guest: Guest, qmp: str, after_save: bool, *options: str
+    ) -> str:
         """See that a dump fails because QEMU has gone; after the save it may have been good."""
         path = Path(self._lab.path("good"))
-        arguments = ("dump", "--qmp", qmp, "--pause", "-o", str(path))
+        arguments = ("dump", "--qmp", qmp, "--pause", "-o", str(path), *options)
         outcome = await self._lab.stubsave(*arguments)
         if outcome.code == 0 and after_save:
             state_in(path.read_bytes())
