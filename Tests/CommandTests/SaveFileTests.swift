@@ -235,6 +235,7 @@ struct SaveFileJSON: Decodable {
     let trailer: String
     let stateBytes: Int
     let xxh128: String?
+    let paddingBytes: Int?
   }
 }
 
