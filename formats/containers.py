@@ -19,6 +19,7 @@ from typing import NamedTuple, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import statefile
+import statehead
 
 GOOD, CORRUPT, INCOMPLETE, NOT_ONE, UNSUPPORTED, OVER_LIMIT = 0, 2, 3, 4, 6, 7
 EXIT_MISSING = 14
@@ -47,6 +48,8 @@ FOREIGN = [
     (0, b"QEVM", "QEMU", True), (0, statefile.DISK_MAGIC, "save disk", True),
 ]  # fmt: skip
 RECORD = "EMULATOR_CONTEXT record"
+# What holds a state by itself.
+ALONE = ("state file", RECORD)
 LIBXL_NAMES = ["END", "LIBXC_CONTEXT", "EMULATOR_XENSTORE_DATA", "EMULATOR_CONTEXT",
                "CHECKPOINT_END", "CHECKPOINT_STATE"]  # fmt: skip
 LIBXC_NAMES = ["END", "PAGE_DATA", "X86_PV_INFO", "X86_PV_P2M_FRAMES", "X86_PV_VCPU_BASIC",
@@ -387,6 +390,14 @@ class Reader:
             raise self.over_limit(full, self.length_field)
         return "good" if found else "none"
 
+    def check_start(self) -> None:
+        """H1 to H3."""
+        assert self.state
+        begin, length, _ = self.state
+        found = statehead.judge(self.data[begin:begin + length])
+        if found.exit_code:
+            raise Bad(found.exit_code, "state file", "record", begin + found.offset)
+
 
 class Libxc:
     """A libxc stream (section 6)."""
@@ -549,6 +560,8 @@ def judge_bytes(data: bytes, max_state: int = DEFAULT_MAX_STATE) -> Verdict:
     try:
         walk.read(container)
         found.trailer = walk.check_trailer()
+        if container in ALONE and found.trailer == "none":
+            walk.check_start()
         found.behind = len(data) - walk.at
     except Bad as bad:
         found.exit_code, found.structure, found.field, found.offset = bad.place

@@ -7,7 +7,8 @@ Every save file of the manifest: verdict, structure, field, offset, headers and 
 bytes behind, from both readers. Then mutated ones, of which the manifest says nothing: both readers must
 agree on the verdict and its place. Of good ones `extract` gives the very bytes, and `wrap` the very record.
 What is no save file is named. And files whose end was lost: from any place before QEMU's state on they
-read as zeros, and go on with zeros, and are never good.
+read as zeros, and go on with zeros, and are never good. A state by itself, in a file and in a record from `wrap`:
+each way to begin (formats/statehead.py), and mutated ones among the others.
 """
 from __future__ import annotations
 
@@ -25,8 +26,10 @@ from typing import Any
 
 sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "formats"))
+sys.path[:0] = [str(ROOT / "formats"), str(ROOT / "fixtures")]
 import containers  # noqa: E402
+from recipes import alone  # noqa: E402
+from savefiles import trailer  # noqa: E402
 
 BATCH = 100
 # With fewer different verdicts and places the mutations are not worth much.
@@ -133,6 +136,30 @@ def check_lost_ends(files: list[bytes], program: Program) -> list[str]:
     return problems
 
 
+def check_alone(program: Program) -> list[str]:
+    """States by themselves: both readers say what the document does of their first bytes."""
+    problems, files, wanted = [], list[bytes](), list[Place]()
+    for start in alone.starts():
+        for begin, wrapped in ((0, False), (16, True)):
+            failed = (start.exit_code, "state file", "record", begin + (start.offset or 0))
+            for state, expected in (
+                (start.state, failed if start.exit_code else (0, None, None, None)),
+                # What is verified is what was saved.
+                (start.state + trailer(start.state), (0, None, None, None)),
+            ):  # fmt: skip
+                files.append(alone.record(state) if wrapped else state)
+                wanted.append(expected)
+                found = place(containers.judge_bytes(files[-1]))
+                if found != expected:
+                    problems.append(f"{start.name}, {len(files)}: containers.py {found}, not {expected}")
+    told = program.verdicts(files, containers.DEFAULT_MAX_STATE)
+    problems += [f"{number}: verify {verdict}, not {expected}"
+                 for number, (verdict, expected) in enumerate(zip(told, wanted, strict=True), 1)
+                 if verdict != expected]  # fmt: skip
+    print(f"{len(files)} states by themselves, {len(problems)} problems")
+    return problems
+
+
 def check_good(fixture: dict[str, Any], data: bytes, found: containers.Verdict, lines: list[str],
                program: Program) -> list[str]:  # fmt: skip
     """Of a good one: what is in it."""
@@ -229,7 +256,8 @@ def main() -> int:
                 files.append(data)
         print(f"{len(manifest['saveFiles'])} save files of the manifest, {len(problems)} problems")
         problems += check_lost_ends(files, program)
-        problems += check_mutated(files, program, options.count, options.seed)
+        problems += check_alone(program)
+        problems += check_mutated(files + alone.good(), program, options.count, options.seed)
     for text in problems:
         print(text, file=sys.stderr)
     return 1 if problems or not files else 0
