@@ -75,7 +75,7 @@ extension DiskCommands {
       try file.descriptor.write(header)
       return file
     }
-    try file.publishUnlessInUse(isReplacing: isReplacing)
+    try file.publishUnlessInUse(replacing: isReplacing ? .regularFile : .nothing)
     return AllocatedDisk(header: header)
   }
 

@@ -159,7 +159,7 @@ extension DiskCommands {
       workers: options.workers, progress: options.progress)
     let written = try fill(
       &writer, path, from: source, maxStateBytes: options.maxStateBytes)
-    try file.publishUnlessInUse(isReplacing: isReplacing, isFlushed: true)
+    try file.publishUnlessInUse(replacing: isReplacing ? .regularFile : .nothing, isFlushed: true)
     return written
   }
 

@@ -7,6 +7,15 @@ import SystemIO
 /// Where the file system knows no unnamed files (O_TMPFILE), a neighbour with a random name
 /// stands in; that one is left behind if a signal ends the process.
 public struct NewFile: ~Copyable {
+  /// What a new file may take the name of.
+  public enum Replaceable: Sendable {
+    case nothing
+    /// Or a symbolic link, of which the link is replaced.
+    case regularFile
+    /// But a directory: for places of which nobody else makes use, such as libxl's of a state.
+    case anything
+  }
+
   public let descriptor: FileDescriptor
   private let path: SystemPath
   private let directory: SystemPath
@@ -38,13 +47,14 @@ public struct NewFile: ~Copyable {
     if let neighbour { try? Names.remove(neighbour) }
   }
 
-  /// `publish`, but a file is not replaced while somebody else is at work with it.
+  /// `publish`, but a regular file is not replaced while somebody else is at work with it. Of
+  /// `anything` that is not asked: dom0's QEMU has libxl's file for a state open all the time.
   mutating func publishUnlessInUse(
-    isReplacing: Bool, isFlushed: Bool = false, isDurable: Bool = true
+    replacing: Replaceable, isFlushed: Bool = false, isDurable: Bool = true
   ) throws(ToolError) {
-    let old: ReplacedFile? = isReplacing ? try ReplacedFile(path) : nil
+    let old: ReplacedFile? = replacing == .regularFile ? try ReplacedFile(path) : nil
     do throws(SystemError) {
-      try publish(isReplacing: isReplacing, isFlushed: isFlushed, isDurable: isDurable)
+      try publish(replacing: replacing, isFlushed: isFlushed, isDurable: isDurable)
     } catch {
       throw ToolError(error, path)
     }
@@ -54,15 +64,15 @@ public struct NewFile: ~Copyable {
   /// Flushes the file, gives it its name and flushes the directory.
   ///
   /// - Parameters:
-  ///   - isReplacing: an existing regular file of that name is replaced, atomically (of a symbolic
-  ///     link, the link); anything else, or otherwise, is an error (EEXIST).
+  ///   - replacing: what may have the name until now; it is replaced atomically. Anything else is an
+  ///     error (EEXIST; of a directory EISDIR).
   ///   - isFlushed: the file has been flushed already.
   ///   - isDurable: nothing is flushed otherwise: for a file that a crash makes worthless anyway.
   public mutating func publish(
-    isReplacing: Bool, isFlushed: Bool = false, isDurable: Bool = true
+    replacing: Replaceable, isFlushed: Bool = false, isDurable: Bool = true
   ) throws(SystemError) {
     if isDurable && !isFlushed { try descriptor.flush() }
-    if !isReplacing {
+    if replacing == .nothing {
       if let neighbour {
         // link(2) never replaces, rename(2) does.
         try Names.link(neighbour, to: path)
@@ -71,7 +81,8 @@ public struct NewFile: ~Copyable {
       }
     } else {
       // What has become of the name meanwhile, such as a device, is not replaced.
-      if let kind = try? FileStatus.of(path, followingLinks: false).kind,
+      if replacing == .regularFile,
+        let kind = try? FileStatus.of(path, followingLinks: false).kind,
         kind != .regular && kind != .symbolicLink
       {
         throw SystemError(.renameat, errno: Errno.exists)

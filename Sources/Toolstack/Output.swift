@@ -8,7 +8,7 @@ import Transfer
 /// Made before anything else is touched, so that a path that cannot be used is found first.
 struct Output: ~Copyable {
   private enum Kind {
-    case newFile(isReplacing: Bool)
+    case newFile(NewFile.Replaceable)
     case inPlace
   }
 
@@ -38,7 +38,7 @@ struct Output: ~Copyable {
         try ReplacedFile(path).end()
       }
       let made = try attempt(path) { () throws(SystemError) in try NewFile(for: path) }
-      self.init(path, .newFile(isReplacing: isForced), made, nil)
+      self.init(path, .newFile(isForced ? .regularFile : .nothing), made, nil)
     case .regular?: throw DiskCommands.wouldDestroy(path)
     case .directory?: throw ToolError(.wouldDestroy, path) { $0.append("is a directory") }
     case .blockDevice?: throw ToolError(.wouldDestroy, path) { $0.append("is a block device") }
@@ -53,7 +53,7 @@ struct Output: ~Copyable {
   init(replacing path: SystemPath) throws(ToolError) {
     try Output.requireReplaceable(path)
     let made = try attempt(path) { () throws(SystemError) in try NewFile(for: path) }
-    self.init(path, .newFile(isReplacing: true), made, nil)
+    self.init(path, .newFile(.anything), made, nil)
   }
 
   /// - Throws: `.wouldDestroy` if `init(replacing:)` would not do.
@@ -111,8 +111,8 @@ struct Output: ~Copyable {
     if let signals, EndingSignals.hasCome(signals) {
       throw ToolError(SystemError(.write, errno: Errno.interrupted), path)
     }
-    guard case .newFile(let isReplacing) = kind, var made = file.take() else { return }
-    try made.publishUnlessInUse(isReplacing: isReplacing, isDurable: isDurable)
+    guard case .newFile(let replacing) = kind, var made = file.take() else { return }
+    try made.publishUnlessInUse(replacing: replacing, isDurable: isDurable)
   }
 
   /// It may have become a file since it was looked at; that is not written to.
