@@ -70,7 +70,7 @@ extension DiskError {
     case .name: text.append("is not a valid name, or not the only one")
     case .trailing where structure == .trailer:
       text.append("bytes that are not zero follow the trailer")
-    case .trailing: text.append("bytes follow the end of the archive")
+    case .trailing: explainTrailing(into: &text)
     case .end where structure == .trailer:
       numbers("no trailer, and nothing but zeros from here on: ", " bytes, where at most ", &text)
       text.append(" can be a device state's")
@@ -93,6 +93,27 @@ extension DiskError {
     case .storedBytes where structure == .record, .rawBytes where structure == .record:
       numbers("", " is not possible here, where the bound is ", &text)
     default: numbers("found ", ", expected ", &text)
+    }
+  }
+
+  /// What to do: the reader does not know whether they matter to somebody.
+  private func explainTrailing(into text: inout PlainText) {
+    if found != 0 {
+      text.append(found)
+      text.append(found == 1 ? " byte follows" : " bytes follow")
+    } else {
+      text.append("bytes follow")
+    }
+    text.append(" the end of the archive")
+    if expected == 0 { return }
+    text.append("; if that is only padding, cut ")
+    if found != 0 {
+      text.append("a copy there: truncate -s ")
+      text.append(expected)
+    } else {
+      text.append("it there (head -c ")
+      text.append(expected)
+      text.append("), or give the file or device itself")
     }
   }
 

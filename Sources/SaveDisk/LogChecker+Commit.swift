@@ -42,8 +42,8 @@ extension LogChecker {
   ///
   /// - Parameters:
   ///   - padding: the bytes from `position` to `diskEnd`, or as many as there are.
-  ///   - hasTrailingBytes: the input is an archive and does not end at `diskEnd`.
-  public func finish(padding: RawSpan, hasTrailingBytes: Bool) throws(DiskError) {
+  ///   - trailing: what an archive that does not end at `diskEnd` has there; nil if it ends, or is none.
+  public func finish(padding: RawSpan, trailing: TrailingBytes?) throws(DiskError) {
     precondition(isCommitted)
     let available = position + UInt64(padding.byteCount)
     guard available >= diskEnd else {
@@ -53,8 +53,23 @@ extension LogChecker {
     if let offset = padding.firstNonZero {
       throw DiskError(.corrupt, .commit, .padding, at: position + UInt64(offset))
     }
-    if hasTrailingBytes {
-      throw DiskError(.corrupt, .disk, .trailing, at: diskEnd)
+    if let trailing {
+      throw DiskError(
+        .corrupt, .disk, .trailing, at: diskEnd, found: trailing.count,
+        expected: trailing.isWhole ? diskEnd : 0)
     }
+  }
+}
+
+/// What follows the end of an archive.
+public struct TrailingBytes: Sendable, BitwiseCopyable {
+  /// 0 if it is not known how many they are: of a pipe.
+  let count: UInt64
+  /// The archive is all of the input, so that it could be cut where it ends.
+  let isWhole: Bool
+
+  public init(count: UInt64, isWhole: Bool) {
+    self.count = count
+    self.isWhole = isWhole
   }
 }

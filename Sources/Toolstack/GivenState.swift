@@ -29,6 +29,10 @@ struct GivenState: ~Copyable {
         try Layout.isSaveDisk(copy.file, bytes: copy.bytes)
       })
     {
+      // Its length counts: zeros may be the room of an allocated disk, or what follows an archive.
+      try attempt(options.input) { () throws(SystemError) in
+        try copy.file.truncate(to: copy.bytes + copy.paddingBytes)
+      }
       return try fromArchive(copy.file, options, reading)
     }
     return try fromStateFile(copy, options, reading)

@@ -144,20 +144,20 @@ public struct DiskInput: ~Copyable {
     return done
   }
 
-  /// Whether the input is an archive and goes on at `diskEnd`. The `count` bytes before it are
-  /// fetched and not yet consumed.
-  mutating func hasTrailingBytes(
+  /// What the input has at `diskEnd`, if it is an archive and goes on there. The `count` bytes before
+  /// it are fetched and not yet consumed.
+  mutating func trailingBytes(
     after count: Int, diskEnd: UInt64, capacityBytes: UInt64
-  ) throws(SystemError) -> Bool {
+  ) throws(SystemError) -> TrailingBytes? {
     switch kind {
-    case .blockDevice: return false
+    case .blockDevice: return nil
     case .file:
-      guard let totalBytes else { return false }
-      return totalBytes != capacityBytes && totalBytes > diskEnd
+      guard let totalBytes, totalBytes != capacityBytes, totalBytes > diskEnd else { return nil }
+      return TrailingBytes(count: totalBytes - diskEnd, isWhole: shape.start == 0)
     case .stream:
       end = .max
       isAtEnd = false
-      return try fetch(count + 1) > count
+      return try fetch(count + 1) > count ? TrailingBytes(count: 0, isWhole: true) : nil
     }
   }
 }

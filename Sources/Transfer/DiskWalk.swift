@@ -190,17 +190,17 @@ public struct DiskWalk: ~Copyable {
     let capacity = checker.header.capacityBytes
     // The padding comes first among the checks, so it must be judged before more is fetched.
     let isShort = checker.position + UInt64(padding) < checker.diskEnd
-    var hasMore = false
+    var trailing: TrailingBytes?
     if !isShort && input.bytes(padding).isAllZero {
       do throws(SystemError) {
-        hasMore = try input.hasTrailingBytes(
+        trailing = try input.trailingBytes(
           after: padding, diskEnd: checker.diskEnd, capacityBytes: capacity)
       } catch {
         throw .input(error)
       }
     }
     do throws(DiskError) {
-      try checker.finish(padding: input.bytes(padding), hasTrailingBytes: hasMore)
+      try checker.finish(padding: input.bytes(padding), trailing: trailing)
     } catch {
       throw .disk(error)
     }

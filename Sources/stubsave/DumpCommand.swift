@@ -36,8 +36,8 @@ struct DumpCommand: ParsableCommand {
 
   @Option(
     help: """
-      state has a trailer, raw is QEMU's bytes alone, archive is the save disk, for which no \
-      decompressor is run.
+      state has a trailer, raw is QEMU's bytes alone, which 'restore' takes with --accept-unverified \
+      only, archive is the save disk, for which no decompressor is run.
       """)
   var format = StateFormat.state
 

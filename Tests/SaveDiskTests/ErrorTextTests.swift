@@ -14,6 +14,21 @@ import Testing
 
   static let texts: [(DiskError, String)] = [
     (
+      DiskError(.corrupt, .disk, .trailing, at: 8192, found: 1, expected: 8192),
+      "corrupt: offset 8192, disk trailing: 1 byte follows the end of the archive; "
+        + "if that is only padding, cut a copy there: truncate -s 8192"
+    ),
+    (
+      DiskError(.corrupt, .disk, .trailing, at: 8192, expected: 8192),
+      "corrupt: offset 8192, disk trailing: bytes follow the end of the archive; "
+        + "if that is only padding, cut it there (head -c 8192), or give the file or device itself"
+    ),
+    (
+      // Within something else, which cannot be cut there.
+      DiskError(.corrupt, .disk, .trailing, at: 8192, found: 4096),
+      "corrupt: offset 8192, disk trailing: 4096 bytes follow the end of the archive"
+    ),
+    (
       DiskError(.notASaveDisk, .header, .end, at: 10, found: 10, expected: 4096),
       "not-a-save-disk: offset 10, header end: shorter than a header: 10 bytes"
     ),

@@ -61,7 +61,7 @@ import Transfer
     try pipe.writer.writeAll((disk.bytes + [0]).rawSpan)
     pipe.closeWriter()
     let end = UInt64(disk.bytes.count)
-    #expect(
-      try extract(pipe.reader).failure == .disk(DiskError(.corrupt, .disk, .trailing, at: end)))
+    let found = DiskError(.corrupt, .disk, .trailing, at: end, expected: end)
+    #expect(try extract(pipe.reader).failure == .disk(found))
   }
 }

@@ -30,6 +30,14 @@ import Transfer
         let fromFile = try extract(bytes)
         judged += 1
         if fromPipe == fromFile { continue }
+        // How much follows the end of an archive is known of a file alone.
+        if case .disk(let one)? = fromPipe.failure, case .disk(let other)? = fromFile.failure,
+          one.field == .trailing, one.structure == other.structure, one.field == other.field,
+          one.verdict == other.verdict, one.offset == other.offset
+        {
+          #expect(one.found == 0 && other.found != 0, "\(folder)/\(name)")
+          continue
+        }
         trailing += 1
         guard case .disk(let error)? = fromPipe.failure else {
           Issue.record("\(folder)/\(name): \(fromPipe) \(fromFile)")

@@ -151,7 +151,10 @@ private struct PlainReading: ~Copyable {
     let end = Int(checker.diskEnd)
     try checker.finish(
       padding: log.extracting(Int(checker.position)..<min(end, log.byteCount)),
-      hasTrailingBytes: isArchive && disk.byteCount > end)
+      trailing: isArchive && disk.byteCount > end
+        ? TrailingBytes(
+          count: how.isPipe(disk.byteCount) ? 0 : UInt64(disk.byteCount - end), isWhole: true)
+        : nil)
   }
 
   private mutating func step(
