@@ -330,6 +330,9 @@ int stubsave_processors(void) {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
+long long stubsave_seek_data(int fd, unsigned long long offset) {
+  return lseek(fd, (off_t)offset, SEEK_DATA);
+}
 int stubsave_begin_writeback(int fd, unsigned long long offset, unsigned long long bytes) {
   return sync_file_range(fd, (off64_t)offset, (off64_t)bytes, SYNC_FILE_RANGE_WRITE);
 }

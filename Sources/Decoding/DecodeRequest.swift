@@ -30,7 +30,7 @@ public struct DecodeRequest: Sendable {
     public static let count: Int32 = 5
   }
 
-  public static let messageBytes = 128
+  public static let messageBytes = 144
 
   /// "stubsdec", and the version of all the messages: both programs are of one build.
   private static let magic: UInt64 = 0x6365_6473_6275_7473

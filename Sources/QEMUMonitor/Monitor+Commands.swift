@@ -99,10 +99,7 @@ extension Monitor {
   /// Whether QEMU lists anything for which it cannot be saved.
   public mutating func saveBlockers() throws(MonitorError) -> SaveBlockers {
     let reply = try execute("query-migrate")
-    // A result beside an error is no list either.
-    guard reply.document.member("error") == nil,
-      let blockers = SaveBlockers(reply.document, reply.result)
-    else {
+    guard let blockers = SaveBlockers(reply.document, reply.result) else {
       throw .notQMP("query-migrate gave no list of what blocks it")
     }
     return blockers

@@ -127,6 +127,8 @@ public struct Monitor: ~Copyable {
       if result == nil && error == nil {
         throw .notQMP("a line that is neither a reply nor an event")
       }
+      // QEMU gives one of them (qmp-spec, "Commands Responses"): what has both is no success.
+      if result != nil && error != nil { throw .notQMP("a reply with a result and an error") }
       // To a command that was given up, or to one of another client's.
       guard let id = document.member("id"), document.unsigned(id) == lastID else { continue }
       if let result { return Reply(document: document, result: result) }

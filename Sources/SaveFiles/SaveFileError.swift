@@ -44,6 +44,13 @@ public struct SaveFileError: Error, Equatable, Sendable, BitwiseCopyable {
       } else {
         text.append("begins as no save file does that is known here")
       }
+    case (.overLimit, .trailing):
+      text.append(found)
+      text.append(" zeros follow, which is more than a state is filled up with")
+    case (.overLimit, _):
+      text.append("a state of ")
+      text.append(found)
+      text.append(" bytes is over the limit; --max-state raises it")
     case (_, .end): text.append("cut off here")
     case (_, .trailing):
       text.append("bytes follow, but no end of the guest has come: cut and padded")
@@ -69,10 +76,6 @@ public struct SaveFileError: Error, Equatable, Sendable, BitwiseCopyable {
     case (.unsupported, _):
       text.append(hex: found)
       text.append(" is not known here")
-    case (.overLimit, _):
-      text.append("a state of ")
-      text.append(found)
-      text.append(" bytes is over the limit; --max-state raises it")
     case (_, .emulatorCtx), (_, .record): text.append("is no device state of QEMU's")
     case (_, .xenstoreData): text.append("no pairs of key and value")
     case (_, .xml): text.append("does not end with a zero")

@@ -12,6 +12,8 @@ extension SaveFileWalk {
     /// Behind what has been copied, in the output only once something else follows.
     var zeros: UInt64 = 0
     while true {
+      zeros += try skipHole()
+      if zeros > SaveFileWalk.maxPaddingBytes { throw tooManyZeros(zeros, at: copied) }
       let piece = try fetch(DiskInput.maxFetchBytes)
       if piece == 0 { break }
       if let last = input.bytes(piece).lastNonZero {
@@ -23,9 +25,6 @@ extension SaveFileWalk {
         zeros = UInt64(piece - last - 1)
       } else {
         zeros += UInt64(piece)
-        if zeros > SaveFileWalk.maxPaddingBytes {
-          throw .file(stateFile(copied + zeros).overLimit)
-        }
       }
       consume(piece)
     }
@@ -33,6 +32,19 @@ extension SaveFileWalk {
     try writeZeros(kept)
     note(stateFile(copied + kept))
     accept(SaveFileEntry(.stateFile, at: 0, bytes: position))
+  }
+
+  /// Leaves the rest of a hole behind; its length if this is one.
+  private mutating func skipHole() throws(SaveFileFailure) -> UInt64 {
+    let hole = input.shape.hole
+    guard hole.contains(position) else { return 0 }
+    let count = hole.upperBound - position
+    try skip(count, of: .stateFile)
+    return count
+  }
+
+  private func tooManyZeros(_ zeros: UInt64, at offset: UInt64) -> SaveFileFailure {
+    fail(.overLimit, .stateFile, .trailing, at: offset, found: zeros)
   }
 
   private func stateFile(_ bytes: UInt64) -> SavedState {
@@ -49,6 +61,7 @@ extension SaveFileWalk {
     }
     try readEmulatorRecord(head, .emulatorContext)
     while true {
+      _ = try skipHole()
       let piece = try fetch(DiskInput.maxFetchBytes)
       if piece == 0 { return }
       if let first = input.bytes(piece).firstNonZero {

@@ -123,6 +123,20 @@ enum Syscalls {
     _ = try run(.seek) { lseek(descriptor, off_t(offset), SEEK_SET) }
   }
 
+  /// Where the next bytes are that are no hole; nil if there are none up to the end.
+  static func seekData(_ descriptor: Int32, from offset: UInt64) throws(SystemError) -> UInt64? {
+    do throws(SystemError) {
+      return UInt64(try run(.seek) { stubsave_seek_data(descriptor, offset) })
+    } catch {
+      switch error.errno {
+      case Errno.noDevice: return nil
+      // A device, or a file system, that knows no holes.
+      case Errno.invalid, Errno.notSupported: return offset
+      default: throw error
+      }
+    }
+  }
+
   static func ftruncate(_ descriptor: Int32, to bytes: UInt64) throws(SystemError) {
     _ = try run(.ftruncate) { CSystem.ftruncate(descriptor, off_t(bytes)) }
   }

@@ -39,8 +39,10 @@ enum DecoderProcess {
     _ input: borrowing FileDescriptor, shape: InputShape? = nil, task: SaveFileTask,
     options: ReadOptions, output: borrowing DoorOutput, progress: Progress? = nil
   ) -> Judged {
-    answer(
-      .saveFile(task), input, shape, options, output, progress,
+    // The decoder cannot look for holes; and what it is asked for here is all of a file.
+    let given = (shape ?? (try? InputShape(of: input)))?.notingHole(of: input, options.limits)
+    return answer(
+      .saveFile(task), input, given, options, output, progress,
       failed: { .disk(DoorVerdict(failure: $0)) },
       expected: { if case .saveFile(let judged) = $0 { judged } else { nil } })
   }

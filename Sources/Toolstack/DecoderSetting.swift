@@ -51,6 +51,19 @@ public enum DecoderSetting {
     current.timeoutMilliseconds.map { Deadline(timeoutMilliseconds: $0) }
   }
 
+  /// That what was waited for took longer.
+  ///
+  /// - Parameter what: has not happened.
+  static func late(_ path: SystemPath, _ what: StaticString) -> ToolError {
+    let milliseconds = current.timeoutMilliseconds ?? 0
+    return ToolError(.deadline, path) {
+      $0.append(what)
+      $0.append(" within ")
+      $0.append(seconds: milliseconds)
+      $0.append(" s (--timeout)")
+    }
+  }
+
   static func warn(ofMissing walls: WallSet) {
     warn {
       $0.append("the decoder's sandbox is not complete: missing ")
@@ -76,5 +89,21 @@ public enum DecoderSetting {
     text.append("warning: sandbox: ")
     build(&text)
     told(text)
+  }
+}
+
+extension PlainText {
+  /// "60" or "0.25".
+  mutating func append(seconds milliseconds: UInt64) {
+    append(milliseconds / 1000)
+    var rest = milliseconds % 1000
+    if rest == 0 { return }
+    append(".")
+    var unit: UInt64 = 100
+    while rest != 0 {
+      append(rest / unit)
+      rest %= unit
+      unit /= 10
+    }
   }
 }

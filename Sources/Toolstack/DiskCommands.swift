@@ -58,8 +58,8 @@ public enum DiskCommands {
   /// stands.
   static func openInput(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
     if let number = path.descriptor(hyphen: 0) { return try openedInput(number, path) }
+    if (try? FileStatus.of(path))?.kind == .fifo { return try openFIFO(path) }
     return try attempt(path) { () throws(SystemError) in
-      if (try? FileStatus.of(path))?.kind == .fifo { return try openFIFO(path) }
       let input = try FileDescriptor.open(path, .read)
       switch try input.status().kind {
       case .directory: throw SystemError(.open, errno: Errno.isDirectory)
@@ -83,7 +83,7 @@ public enum DiskCommands {
     let isThere = try attempt(path) { () throws(SystemError) in
       try input.awaitFirstWriter(until: DecoderSetting.deadline)
     }
-    if !isThere { throw ToolError(SystemError(.open, errno: Errno.timedOut), path) }
+    if !isThere { throw DecoderSetting.late(path, noWriter) }
     return input
   }
 
@@ -93,13 +93,18 @@ public enum DiskCommands {
     throw ToolError(.notFound, path) { $0.append("there is no such open file") }
   }
 
-  private static func openFIFO(_ path: SystemPath) throws(SystemError) -> FileDescriptor {
-    let input = try FileDescriptor.open(path, .readNonBlocking)
-    guard try input.awaitWriter(until: DecoderSetting.deadline) else {
-      throw SystemError(.open, errno: Errno.timedOut)
+  private static func openFIFO(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
+    let input = try attempt(path) { () throws(SystemError) in
+      try FileDescriptor.open(path, .readNonBlocking)
     }
+    let isThere = try attempt(path) { () throws(SystemError) in
+      try input.awaitWriter(until: DecoderSetting.deadline)
+    }
+    if !isThere { throw DecoderSetting.late(path, noWriter) }
     return input
   }
+
+  private static let noWriter: StaticString = "nobody has opened it to write"
 
   /// The two are one: what is written to one shows in the other.
   static func isSame(_ left: borrowing FileDescriptor, _ right: FileStatus) -> Bool {

@@ -45,15 +45,25 @@ struct GivenState: ~Copyable {
   ) throws(ToolError) -> Spool.Copy {
     // A state with metadata in its trailer, or an archive: neither needs more.
     let maxBytes = limits.maxDiskBytes + StateFile.maxTrailerBytes
-    do throws(SystemError) {
+    do throws(Spool.CopyError) {
       return try Spool.copy(of: input, maxBytes: maxBytes, in: directory)
     } catch {
-      guard error.errno == Errno.fileTooLarge else { throw ToolError(error, path) }
-      if let named = try? migrationStream(input, path, limits) { throw named }
-      throw ToolError(.overLimit, path) {
-        $0.append("has more than ")
-        $0.append(maxBytes)
-        $0.append(" bytes; --max-state raises the limit")
+      switch error {
+      case .system(let error): throw ToolError(error, path)
+      case .late: throw DecoderSetting.late(path, "was not there in full")
+      case .tooManyZeros:
+        throw ToolError(.overLimit, path) {
+          $0.append("more than ")
+          $0.append(Spool.maxPaddingBytes)
+          $0.append(" zeros follow in it, which is more than a state is filled up with")
+        }
+      case .tooLarge:
+        if let named = try? migrationStream(input, path, limits) { throw named }
+        throw ToolError(.overLimit, path) {
+          $0.append("has more than ")
+          $0.append(maxBytes)
+          $0.append(" bytes; --max-state raises the limit")
+        }
       }
     }
   }

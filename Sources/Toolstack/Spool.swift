@@ -9,69 +9,10 @@ enum Spool {
   /// What is held back in memory; more goes to an unlinked file.
   static let maxBytesInMemory: UInt64 = 16 << 20
 
-  /// A private copy, at whatever offset, and its length in bytes.
-  struct Copy: ~Copyable {
-    let file: FileDescriptor
-    let bytes: UInt64
-    /// Zeros at the input's end beyond `StateFile.keptZeroBytes`, which are not in the copy.
-    let paddingBytes: UInt64
-
-    consuming func takeFile() -> FileDescriptor { file }
-  }
-
-  /// A pipe must end somewhere.
-  private static let maxPaddingBytes = SaveFileWalk.maxPaddingBytes
-
   /// For so many bytes.
   static func file(bytes: UInt64, in directory: SystemPath) throws(SystemError) -> FileDescriptor {
     bytes <= maxBytesInMemory
       ? try FileDescriptor.inMemory() : try FileDescriptor.unlinked(in: directory)
-  }
-
-  /// A private copy of everything that can be read from `input`, but for what it is filled up with.
-  ///
-  /// - Parameter maxBytes: more, without zeros at the end, is an error (EFBIG).
-  /// - Throws: ETIMEDOUT if it takes longer than a look may.
-  static func copy(
-    of input: borrowing FileDescriptor, maxBytes: UInt64, in directory: SystemPath
-  ) throws(SystemError) -> Copy {
-    var file = try FileDescriptor.inMemory()
-    var isInMemory = true
-    var buffer = AlignedBuffer(byteCount: 262_144)
-    /// What is in the copy, and zeros that come after that unless they are the last bytes.
-    var (sum, zeros): (UInt64, UInt64) = (0, 0)
-    let deadline = DecoderSetting.deadline
-    var waits = false
-    if deadline != nil { waits = try InputShape(of: input).kind == .stream }
-    while true {
-      // A file may be longer than anybody has time for.
-      var isLate = deadline?.hasPassed == true
-      if waits && !isLate { isLate = try !input.isReadable(by: deadline) }
-      if isLate { throw SystemError(.read, errno: Errno.timedOut) }
-      var piece = buffer.mutableBytes(0..<262_144)
-      let count = try input.read(into: &piece, from: 0)
-      if count == 0 { break }
-      guard let last = buffer.bytes(0..<count).lastNonZero else {
-        zeros += UInt64(count)
-        if zeros > maxPaddingBytes { throw SystemError(.read, errno: Errno.fileTooLarge) }
-        continue
-      }
-      let start = sum + zeros
-      sum = start + UInt64(last) + 1
-      zeros = UInt64(count - last - 1)
-      if sum > maxBytes { throw SystemError(.read, errno: Errno.fileTooLarge) }
-      if isInMemory && sum > maxBytesInMemory {
-        let larger = try FileDescriptor.unlinked(in: directory)
-        try file.copy(bytes: try file.status().bytes, to: larger)
-        file = larger
-        isInMemory = false
-      }
-      // Zeros before it become a hole.
-      try file.writeAll(buffer.bytes(0..<(last + 1)), at: start)
-    }
-    let kept = min(zeros, StateFile.keptZeroBytes)
-    try file.truncate(to: sum + kept)
-    return Copy(file: file, bytes: sum + kept, paddingBytes: zeros - kept)
   }
 
   /// One stream of a disk, verified with all of it.

@@ -18,6 +18,12 @@ public struct InputShape: Equatable, Sendable, BitwiseCopyable {
   /// From there to the end, when it was looked at; nil for a stream. Bytes that come later do not
   /// count.
   public let totalBytes: UInt64?
+  private var holeStart: UInt64 = 0
+  private var holeEnd: UInt64 = 0
+
+  /// From `start` on: a part of a file that is a hole, so zeros, and need not be read. Empty if none
+  /// is known of.
+  public var hole: Range<UInt64> { holeStart..<holeEnd }
 
   /// All of a file or device, wherever its offset stands.
   public init(of input: borrowing FileDescriptor) throws(SystemError) {
@@ -53,13 +59,25 @@ public struct InputShape: Equatable, Sendable, BitwiseCopyable {
     self.init(kind: .file, start: start, totalBytes: bytes)
   }
 
+  /// The same, with a hole.
+  public func with(hole: Range<UInt64>) -> InputShape {
+    guard kind == .file, let totalBytes, hole.upperBound <= totalBytes, !hole.isEmpty else {
+      return self
+    }
+    var shape = self
+    shape.holeStart = hole.lowerBound
+    shape.holeEnd = hole.upperBound
+    return shape
+  }
+
   private init(kind: Kind, start: UInt64, totalBytes: UInt64?) {
     self.kind = kind
     self.start = start
     self.totalBytes = totalBytes
   }
 
-  /// As a message between programs has it (24 bytes): kind and 4 bytes of zero, start, length.
+  /// As a message between programs has it (40 bytes): kind and 4 bytes of zero, start, length, start
+  /// and end of the hole.
   public init(parsing cursor: inout ByteCursor) throws(MessageError) {
     guard let kind = Kind(rawValue: cursor.littleEndianUInt32()) else { throw MessageError() }
     guard cursor.littleEndianUInt32() == 0 else { throw MessageError() }
@@ -69,6 +87,12 @@ public struct InputShape: Equatable, Sendable, BitwiseCopyable {
     guard !overflow && end <= UInt64(Int64.max) else { throw MessageError() }
     guard kind != .stream || (start == 0 && bytes == 0) else { throw MessageError() }
     self.init(kind: kind, start: start, totalBytes: kind == .stream ? nil : bytes)
+    let holeStart = cursor.littleEndianUInt64()
+    let holeEnd = cursor.littleEndianUInt64()
+    if holeStart == 0 && holeEnd == 0 { return }
+    guard kind == .file && holeStart < holeEnd && holeEnd <= bytes else { throw MessageError() }
+    self.holeStart = holeStart
+    self.holeEnd = holeEnd
   }
 
   public func encode(into bytes: inout [UInt8]) {
@@ -76,5 +100,7 @@ public struct InputShape: Equatable, Sendable, BitwiseCopyable {
     bytes.append(littleEndian: UInt32(0))
     bytes.append(littleEndian: start)
     bytes.append(littleEndian: totalBytes ?? 0)
+    bytes.append(littleEndian: hole.lowerBound)
+    bytes.append(littleEndian: hole.upperBound)
   }
 }

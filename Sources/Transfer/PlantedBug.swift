@@ -9,13 +9,14 @@
     /// "PLANTED BUG" and five zeros.
     private static let mark = Bytes16(first: 0x2044_4554_4E41_4C50, last: 0x0000_0000_0047_5542)
 
-    /// How many calls, u64; then for each 8 words: number, which arguments are offsets in the chunk
+    /// How many calls, u64, all ones to keep the processor busy for ever; then for each 8 words: number, which arguments are offsets in the chunk
     /// (bits 0 to 5) or the last call's result (bits 8 to 13), and the six arguments.
     static func strike(_ chunk: RawSpan) {
       if chunk.byteCount < 24 { return }
       var cursor = ByteCursor(chunk)
       guard cursor.bytes16() == mark else { return }
       let count = cursor.littleEndianUInt64()
+      if count == .max { while true {} }
       var last: Int = 0
       for _ in 0..<count {
         let number = cursor.littleEndianUInt64()

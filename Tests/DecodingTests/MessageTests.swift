@@ -34,8 +34,9 @@ import Transfer
   ]
 
   @Test(arguments: tasks.indices) func `a request arrives`(index: Int) throws {
-    let shape = InputShape(partOfFileFrom: 4096, bytes: 123_456)
+    let whole = InputShape(partOfFileFrom: 4096, bytes: 123_456)
     for overflow in [false, true] {
+      let shape = overflow ? whole.with(hole: 4096..<123_456) : whole
       let sent = Self.request(Self.tasks[index], shape, overflow: overflow)
       let bytes = sent.encode()
       #expect(bytes.count == DecodeRequest.messageBytes)
@@ -49,7 +50,8 @@ import Transfer
   }
 
   @Test func `a damaged request is refused or is another request`() {
-    let bytes = Self.request(.door(.list), InputShape(partOfFileFrom: 0, bytes: 4096)).encode()
+    let shape = InputShape(partOfFileFrom: 0, bytes: 4096).with(hole: 512..<4096)
+    let bytes = Self.request(.door(.list), shape).encode()
     for bit in 0..<(8 * bytes.count) {
       var damaged = bytes
       damaged[bit / 8] ^= 1 << UInt8(bit % 8)

@@ -7,6 +7,9 @@ A file's memory is seeked over: of a guest of 256 MiB less than 1 MB may be read
 much in proportion, and the time is that of so many small reads. Of a good file a pipe is read to its
 end, also what follows, so that who writes into it ends well. Memory is in holes; a hole that is read
 costs the same calls as anything else.
+
+Of a state with a hole behind it no more is read than of the state: 64 GiB of zeros are passed over, more
+are refused, and so are bytes behind them, which would make it too large.
 """
 from __future__ import annotations
 
@@ -23,13 +26,20 @@ sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "fixtures"))
 from recipes.save_files import CHECKED, libxl  # noqa: E402
-from savefiles import SaveFile  # noqa: E402
+from savefiles import SaveFile, trailer  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "Tests/Hostile"))
+from fakeqmp import STATES, Fake  # noqa: E402
 
 MIB = 1 << 20
 # As libxc writes it (MAX_BATCH_SIZE).
 PAGES = 1024
 # Of some thousand small reads, on a machine that does something else as well.
 MOST_SECONDS = 1.0
+# Of a state of 22 KB, and of what its end is looked for in.
+MOST_OF_A_STATE = 1_000_000
+GIB = 1 << 30
+OVER_LIMIT = 7
 
 
 def sparse(path: Path, memory_mib: int, pages: int = PAGES) -> None:
@@ -52,11 +62,13 @@ def sparse(path: Path, memory_mib: int, pages: int = PAGES) -> None:
         file.write(tail.data)
 
 
-def traced(words: list[str | Path], path: Path, folder: Path) -> tuple[int, int]:
+def traced(words: list[str | Path], path: Path, folder: Path, code: int = 0) -> tuple[int, int]:
     """Bytes read of the file, and by how many calls."""
     calls = "read,pread64,readv,preadv,preadv2,mmap,copy_file_range,sendfile,splice"
-    subprocess.run(["strace", "-ff", "-y", "-qq", "-e", f"trace={calls}", "-o", folder / "trace", *words, path],
-                   check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+    done = subprocess.run(
+        ["strace", "-ff", "-y", "-qq", "-e", f"trace={calls}", "-o", folder / "trace", *words, path],
+        check=False, capture_output=True)  # fmt: skip
+    assert done.returncode == code, (words, path, done)
     count = number = 0
     for trace in folder.glob("trace.*"):  # one for each process
         for line in trace.read_text().splitlines():
@@ -96,6 +108,64 @@ def check_reads(program: Path, folder: Path) -> list[str]:
     return problems
 
 
+def check_holes(program: Path, folder: Path) -> list[str]:
+    """A state, and a hole behind it."""
+    state = (STATES / "x01-pc-min-reset.dev").read_bytes()
+    state += trailer(state)
+    record = SaveFile("record")
+    record.context(state)
+    forms = {  # what is there, its length, what stands at its very end
+        "64 GiB": (state, 64 * GIB, b"", 0),
+        "1 TiB": (state, 1 << 40, b"", OVER_LIMIT),
+        "a byte behind 60 GiB": (state, 60 * GIB, b"x", OVER_LIMIT),
+        "nothing else, 64 GiB": (b"QEVM", 64 * GIB, b"", 2),
+        "a record, 64 GiB": (bytes(record.data), 64 * GIB, b"", 0),
+    }
+    problems = []
+    path, disk, out = folder / "hole", folder / "disk", folder / "out"
+    for name, (start, size, end, code) in forms.items():
+        path.write_bytes(start)
+        with path.open("r+b") as file:
+            file.truncate(size)
+            file.seek(0, 2)
+            file.write(end)
+        commands = [["verify"], ["extract", "--force", "-o", out]]
+        if not name.startswith("a record"):
+            commands = [["verify"], ["inspect"], ["wrap", "--force", "-o", out],
+                        ["restore", "--disk", disk, "-i"]]
+        for words in commands:
+            seconds, count = hole(program, words, path, folder, code)
+            print(f"{words[0]}: {name}: {count} read, {1000 * seconds:.0f} ms")
+            if not 0 < count < MOST_OF_A_STATE:
+                problems.append(f"{name}: {words[0]} reads {count} bytes")
+            if seconds > MOST_SECONDS:
+                problems.append(f"{name}: {words[0]} takes {seconds:.1f} s")
+            if words[0] == "extract" and out.read_bytes() != state:
+                problems.append(f"{name}: extract gives something else")
+        # What was open before stands where it stood.
+        with path.open("rb") as file:
+            subprocess.run([program, "verify", "-"], stdin=file, check=False, capture_output=True)
+            if file.seek(0, 1) != 0:
+                problems.append(f"{name}: the offset has moved")
+    return problems
+
+
+def hole(program: Path, words: list[str | Path], path: Path, folder: Path, code: int) -> tuple[float, int]:
+    """One command: its seconds, and what it reads of the file."""
+    if words[0] != "restore":
+        count, _ = traced([program, *words], path, folder, code)
+        start = time.monotonic()
+        subprocess.run([program, *words, path], check=False, capture_output=True)
+        return time.monotonic() - start, count
+    subprocess.run([program, "allocate", "--force", "--direction", "restore", "--size", "1MiB", folder / "disk"],
+                   check=True, capture_output=True)  # fmt: skip
+    start = time.monotonic()
+    with Fake(folder, status="inmigrate") as fake:
+        count, _ = traced([program, words[0], "--qmp", fake.path, *words[1:]], path, folder, code)
+    assert code or fake.loaded is not None
+    return time.monotonic() - start, count
+
+
 def check_pipe(program: Path, folder: Path) -> list[str]:
     """More behind the end than a pipe holds: who writes it must not be cut off."""
     problems = []
@@ -118,6 +188,7 @@ def main() -> int:
     program = parser.parse_args().stubsave.resolve()
     with tempfile.TemporaryDirectory() as folder:
         problems = check_reads(program, Path(folder).resolve())
+        problems += check_holes(program, Path(folder).resolve())
         problems += check_pipe(program, Path(folder))
     for text in problems:
         print(text, file=sys.stderr)

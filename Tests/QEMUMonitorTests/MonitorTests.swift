@@ -90,7 +90,8 @@ struct MonitorTests {
 
   @Test(arguments: [
     #"{"id": 2}"#, #"{"error": {}, "id": 2}"#, #"{"error": {"desc": 5}, "id": 2}"#, "{}",
-    #"{"result": {}, "id": 2}"#,
+    #"{"result": {}, "id": 2}"#, #"{"return": {}, "error": {"desc": "no"}, "id": 2}"#,
+    #"{"error": {}, "return": {}, "id": 2}"#, #"{"return": {}, "error": null, "id": 1}"#,
   ])
   func `a reply that does not fit`(line: String) throws {
     var monitor = try connect(saying: Self.greeting + Self.agreed)

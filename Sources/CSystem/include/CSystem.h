@@ -163,6 +163,8 @@ static inline int stubsave_thread_start(pthread_t *thread, void *(*body)(void *)
 }
 // How many threads can run at once (sched_getaffinity).
 int stubsave_processors(void);
+// lseek(2) with SEEK_DATA, which needs _GNU_SOURCE.
+long long stubsave_seek_data(int fd, unsigned long long offset);
 // Begins to write a range of a file back, without waiting for the end (sync_file_range(2)).
 int stubsave_begin_writeback(int fd, unsigned long long offset, unsigned long long bytes);
 
