@@ -213,6 +213,7 @@ ROUNDS = 200
 test-hostile: build planted
 	$(SUDO) $(PYTHON) Tests/Hostile/planted.py --stubsave .build/release/stubsave --planted $(PLANTED)
 	$(SUDO) $(PYTHON) Tests/Hostile/endless.py --stubsave .build/release/stubsave --planted $(PLANTED)
+	$(SUDO) $(PYTHON) Tests/Hostile/plainroot.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/hostile.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/disks.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/streams.py --stubsave .build/release/stubsave

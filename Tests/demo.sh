@@ -14,6 +14,8 @@ finish() {
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
 cd "$work"
+# QEMU's and ours: a plain chroot may have no /var/tmp.
+export TMPDIR="$work"
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m')
 else bold= plain=; fi
