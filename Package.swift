@@ -156,7 +156,7 @@ let package = Package(
     .testTarget(
       name: "SaveFilesTests",
       dependencies: [
-        "SaveFiles", "Decoding", "Transfer", "SaveDisk", "SystemIO", "TestSupport",
+        "SaveFiles", "Decoding", "QEMUState", "Transfer", "SaveDisk", "SystemIO", "TestSupport",
       ],
       swiftSettings: strict),
     .testTarget(name: "XenTests", dependencies: ["Xen", "TestSupport"], swiftSettings: strict),

@@ -48,8 +48,6 @@ FOREIGN = [
     (0, b"QEVM", "QEMU", True), (0, statefile.DISK_MAGIC, "save disk", True),
 ]  # fmt: skip
 RECORD = "EMULATOR_CONTEXT record"
-# What holds a state by itself.
-ALONE = ("state file", RECORD)
 LIBXL_NAMES = ["END", "LIBXC_CONTEXT", "EMULATOR_XENSTORE_DATA", "EMULATOR_CONTEXT",
                "CHECKPOINT_END", "CHECKPOINT_STATE"]  # fmt: skip
 LIBXC_NAMES = ["END", "PAGE_DATA", "X86_PV_INFO", "X86_PV_P2M_FRAMES", "X86_PV_VCPU_BASIC",
@@ -87,6 +85,7 @@ class Verdict:
     entries: list[Entry] = dataclasses.field(default_factory=list)
     state: Optional[tuple[int, int]] = None
     trailer: Optional[str] = None
+    is_unverified: bool = False
 
 
 class Bad(Exception):
@@ -106,6 +105,7 @@ class Reader:
         self.entries = list[Entry]()
         self.state: Optional[tuple[int, int, str]] = None  # with the field that states its length
         self.state_record, self.length_field = 0, ""
+        self.bare_length = 0  # the state without its trailer
         self.is_pvh = self.has_last_records = False
 
     # -- pieces
@@ -166,7 +166,7 @@ class Reader:
         """Section 8."""
         name = "state file"
         if len(self.data.rstrip(b"\0")) > self.max_state + MAX_TRAILER:  # Q2
-            raise Bad(OVER_LIMIT, name, "end", 0)
+            raise self.over_limit(0, len(self.data), name, "end")
         self.at = len(self.data)
         self.state, self.length_field = (0, self.at, name), "end"
         self.note(0, self.at, name)
@@ -364,7 +364,7 @@ class Reader:
             raise Bad(UNSUPPORTED, full, "type", start)
         self.state_record = start
         if length > self.max_state + MAX_TRAILER:  # Q2
-            raise self.over_limit(full, said)
+            raise self.over_limit(self.at, length, full, said)
         if length < 4 or self.need(4, full) != b"QEVM":  # Q3
             raise Bad(CORRUPT, full, name, self.at)
         begin = self.at
@@ -372,8 +372,12 @@ class Reader:
         self.state, self.length_field = (begin, length, full), said
         self.has_last_records = True
 
-    def over_limit(self, full: str, said: str) -> Bad:
-        """Q2 and Q4."""
+    def over_limit(self, begin: int, length: int, full: str, said: str) -> Bad:
+        """Q2 and Q4, unless H3 names it."""
+        state = self.data[begin:begin + min(length, statehead.MAX_BYTES)]
+        found = statehead.judge(state) if state[:4] == b"QEVM" else None
+        if found and found.exit_code == statehead.MIGRATION:
+            return Bad(statehead.MIGRATION, "state file", "record", begin + found.offset)
         return Bad(OVER_LIMIT, full, said, self.state_record + {"body_length": 4, "length": 8, "end": 0}[said])
 
     def check_trailer(self) -> Optional[str]:
@@ -387,14 +391,15 @@ class Reader:
         except statefile.Failed as failed:
             raise Bad(failed.code, failed.structure, failed.field, begin + failed.offset) from None
         if (found.state if found else length) > self.max_state:  # Q4
-            raise self.over_limit(full, self.length_field)
+            raise self.over_limit(begin, found.state if found else length, full, self.length_field)
+        self.bare_length = found.state if found else length
         return "good" if found else "none"
 
     def check_start(self) -> None:
         """H1 to H3."""
         assert self.state
-        begin, length, _ = self.state
-        found = statehead.judge(self.data[begin:begin + length])
+        begin, _, _ = self.state
+        found = statehead.judge(self.data[begin:begin + self.bare_length])
         if found.exit_code:
             raise Bad(found.exit_code, "state file", "record", begin + found.offset)
 
@@ -431,7 +436,7 @@ class Libxc:
 
     def records(self) -> str:
         """Up to END or CHECKPOINT, which is returned."""
-        r = self.reader
+        r, last = self.reader, ""
         while True:
             start, kind, length = r.head("libxc record")
             if kind >= (len(LIBXC_NAMES) if self.version == 3 else 0x10):
@@ -451,10 +456,13 @@ class Libxc:
             r.padding(length, full)  # C17
             r.note(start, length, full)
             self.has_static_end = self.has_static_end or name == "STATIC_DATA_END"
-            if name == "X86_PV_VCPU_BASIC" or name == "HVM_PARAMS" and r.is_pvh:
-                r.has_last_records = True
             if name in ("END", "CHECKPOINT"):
                 return name
+            # Section 2, "An end that is none".
+            if name not in ("X86_PV_VCPU_XSAVE", "X86_PV_VCPU_MSRS"):
+                is_last_of_pvh = r.is_pvh and name == "HVM_PARAMS" and last == "HVM_CONTEXT"
+                r.has_last_records = name == "X86_PV_VCPU_EXTENDED" or is_last_of_pvh
+            last = name
 
     def allowed(self, kind: int, name: str) -> bool:
         """C10."""
@@ -560,9 +568,11 @@ def judge_bytes(data: bytes, max_state: int = DEFAULT_MAX_STATE) -> Verdict:
     try:
         walk.read(container)
         found.trailer = walk.check_trailer()
-        if container in ALONE and found.trailer == "none":
+        if found.trailer:
             walk.check_start()
         found.behind = len(data) - walk.at
+        found.is_unverified = found.trailer == "none" or (
+            found.trailer is None and found.behind > 0 and container != "xenopsd suspend image")
     except Bad as bad:
         found.exit_code, found.structure, found.field, found.offset = bad.place
     found.size = walk.at

@@ -98,7 +98,8 @@ extension SaveFileVerdict {
     let hasTrailer = try cursor.flag()
     guard hasTrailer == (facts.state != nil) else { throw MessageError() }
     let trailer = try TrailerFinding(parsing: &cursor, fileBytes: facts.state?.bytes ?? 0)
-    let head = try StateHead(parsing: &cursor, stateBytes: facts.state?.bytes ?? 0)
+    let head = try StateHead(
+      parsing: &cursor, stateBytes: facts.state?.bytes ?? UInt64(StateHead.maxBytes))
     let stateBytes = try cursor.bounded(request.maxStateFileBytes)
     let room = request.maxOutputBytes - stateBytes
     let entriesBytes = try cursor.bounded(room)
@@ -116,9 +117,11 @@ extension SaveFileVerdict {
         throw MessageError()
       }
     }
+    // A whole migration stream, which is larger than a state may be.
+    let isNamed = failure != nil && head.kind == .migrationStream
     self.init(
       failure: failure, facts: facts, trailer: hasTrailer ? trailer : nil,
-      head: hasTrailer ? head : nil, stateBytes: stateBytes, entriesBytes: entriesBytes,
+      head: hasTrailer || isNamed ? head : nil, stateBytes: stateBytes, entriesBytes: entriesBytes,
       sectionsBytes: sectionsBytes, isInOverflow: isInOverflow)
   }
 

@@ -56,7 +56,9 @@ public enum SaveFileDoor {
     let placed = walk.outputPosition
     guard let state = walk.facts.state else {
       // What has been copied of one is nobody's; entries have a place of their own behind it.
-      return finish(walk, failure, nil, nil, [], output, placed)
+      let start = unsafe StateHead(parsing: walk.stateStart.span.bytes)
+      let head = start.kind == .migrationStream ? start : nil
+      return finish(walk, failure, nil, head, [], output, placed)
     }
     let file = output.file(isInOverflow: placed.isInOverflow)
     let trailer = StateFile.check(file, bytes: state.bytes, options: options)

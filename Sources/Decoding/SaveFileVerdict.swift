@@ -23,7 +23,7 @@ public struct SaveFileVerdict: Sendable {
   public let facts: SaveFileFacts
   /// On the state; nil if there is none.
   public let trailer: TrailerFinding?
-  /// What the state is; nil if there is none.
+  /// What the state is; nil if there is none, unless it is a whole migration stream that is too large.
   public let head: StateHead?
   public let stateBytes: UInt64
   public let entriesBytes: UInt64

@@ -14,6 +14,27 @@ public struct SaveFileFacts: Sendable, BitwiseCopyable {
   public var state: SavedState?
 
   public init() {}
+
+  /// Bytes follow an END that is zeros, as lost records are: without QEMU's state, which comes last,
+  /// nothing says how many records there were.
+  public var isEndUncertain: Bool {
+    guard bytesBehind > 0, state == nil else { return false }
+    switch format {
+    case .xl, .libvirt, .libxl: return true
+    case .xenopsd, .state, .emulatorContext, nil: return false
+    }
+  }
+}
+
+extension SaveFileError {
+  /// Of a state that is larger than it may be: where it begins.
+  public var stateOffset: UInt64 {
+    switch structure {
+    case .emulatorContext: offset + 12
+    case .qemuTrad, .qemuXen: offset + 8
+    default: offset
+    }
+  }
 }
 
 /// Where QEMU's state is in a save file.

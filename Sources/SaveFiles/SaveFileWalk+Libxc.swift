@@ -91,6 +91,7 @@ extension SaveFileWalk {
   mutating func readLibxcRecords(
     _ stream: inout LibxcStream
   ) throws(SaveFileFailure) -> LibxcEnd {
+    var last: LibxcRecordType?
     while true {
       let head = try readRecordHead(.libxcRecord)
       guard let type = LibxcRecordType(rawValue: head.type), stream.knows(type) else {
@@ -106,13 +107,19 @@ extension SaveFileWalk {
       let values = try readBody(head, type)
       try readPadding(head.bodyBytes, of: structure)
       accept(head.entry(structure, first: values.first, second: values.second))
+      defer { last = type }
       switch type {
       case .end: return .end
       case .checkpoint: return .checkpoint
-      case .staticDataEnd: stream.hasStaticDataEnd = true
-      case .x86PVVcpuBasic: hasLastRecords = true
-      case .hvmParams where isPVH: hasLastRecords = true
-      default: break
+      case .staticDataEnd:
+        stream.hasStaticDataEnd = true
+        hasLastRecords = false
+      // Xen writes this one for every processor, the next two not always.
+      case .x86PVVcpuExtended: hasLastRecords = true
+      case .x86PVVcpuXsave, .x86PVVcpuMSRs: break
+      case .hvmParams: hasLastRecords = isPVH && last == .hvmContext
+      // What comes first, memory or a further processor, has an end of its own.
+      default: hasLastRecords = false
       }
     }
   }

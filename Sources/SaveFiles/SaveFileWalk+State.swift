@@ -16,6 +16,7 @@ extension SaveFileWalk {
       if zeros > SaveFileWalk.maxPaddingBytes { throw tooManyZeros(zeros, at: copied) }
       let piece = try fetch(DiskInput.maxFetchBytes)
       if piece == 0 { break }
+      if position == 0 { keepStart(piece) }
       if let last = input.bytes(piece).lastNonZero {
         let count = copied + zeros + UInt64(last) + 1
         if count > maxStateBytes { throw .file(stateFile(count).overLimit) }
@@ -60,8 +61,12 @@ extension SaveFileWalk {
         found: UInt64(head.bodyBytes))
     }
     try readEmulatorRecord(head, .emulatorContext)
+    let end = position
     while true {
       _ = try skipHole()
+      if position - end > SaveFileWalk.maxPaddingBytes {
+        throw fail(.overLimit, .saveFile, .trailing, at: end, found: position - end)
+      }
       let piece = try fetch(DiskInput.maxFetchBytes)
       if piece == 0 { return }
       if let first = input.bytes(piece).firstNonZero {

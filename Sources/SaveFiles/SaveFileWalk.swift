@@ -15,6 +15,8 @@ public enum SaveFileFailure: Error, Equatable, Sendable, BitwiseCopyable {
 public struct SaveFileWalk: ~Copyable {
   /// Of xenstore pairs and page numbers.
   static let pieceBytes = 8192
+  /// Of a state: what it is shows in these.
+  private static let startBytes = 8192
 
   var input: DiskInput
   private var writer: DoorWriter
@@ -28,6 +30,8 @@ public struct SaveFileWalk: ~Copyable {
   var isPVH = false
   /// What a writer puts last has come: QEMU's state, or of a guest without one its processors.
   var hasLastRecords = false
+  /// The first bytes of a state that is too large.
+  public internal(set) var stateStart: [UInt8] = []
   /// The first `SaveFileEntry.maxCount` of them, encoded.
   public private(set) var entries: [UInt8] = []
 
@@ -159,7 +163,10 @@ public struct SaveFileWalk: ~Copyable {
     let state = SavedState(
       offset: position, bytes: count, structure: structure, recordOffset: recordOffset)
     if facts.state != nil { throw fail(.unsupported, structure, .type, at: recordOffset) }
-    if count > maxStateBytes { throw .file(state.overLimit) }
+    if count > maxStateBytes {
+      keepStart(try fetch(Int(min(count, UInt64(SaveFileWalk.startBytes)))))
+      throw .file(state.overLimit)
+    }
     let magic: StaticString = "QEVM"
     let field: SaveFileField = structure == .emulatorContext ? .emulatorCtx : .record
     guard count >= 4 else { throw fail(.corrupt, structure, field, at: position) }
@@ -177,6 +184,14 @@ public struct SaveFileWalk: ~Copyable {
     }
     note(state)
     hasLastRecords = true
+  }
+
+  /// Of the fetched bytes as many as show what a state is.
+  mutating func keepStart(_ count: Int) {
+    stateStart.removeAll()
+    for index in 0..<min(count, SaveFileWalk.startBytes) {
+      stateStart.append(input.bytes(count).byte(at: index))
+    }
   }
 
   /// That the output holds a state.

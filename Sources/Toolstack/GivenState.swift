@@ -45,8 +45,9 @@ struct GivenState: ~Copyable {
   ) throws(ToolError) -> Spool.Copy {
     // A state with metadata in its trailer, or an archive: neither needs more.
     let maxBytes = limits.maxDiskBytes + StateFile.maxTrailerBytes
+    var start: [UInt8] = []
     do throws(Spool.CopyError) {
-      return try Spool.copy(of: input, maxBytes: maxBytes, in: directory)
+      return try Spool.copy(of: input, maxBytes: maxBytes, in: directory, start: &start)
     } catch {
       switch error {
       case .system(let error): throw ToolError(error, path)
@@ -58,7 +59,7 @@ struct GivenState: ~Copyable {
           $0.append(" zeros follow in it, which is more than a state is filled up with")
         }
       case .tooLarge:
-        if let named = try? migrationStream(input, path, limits) { throw named }
+        if let named = try? migrationStream(start, path, limits) { throw named }
         throw ToolError(.overLimit, path) {
           $0.append("has more than ")
           $0.append(maxBytes)
@@ -70,10 +71,9 @@ struct GivenState: ~Copyable {
 
   /// What is larger than any device state is often a whole migration stream: its first bytes say so.
   private static func migrationStream(
-    _ input: borrowing FileDescriptor, _ path: SystemPath, _ limits: ReaderLimits
+    _ bytes: [UInt8], _ path: SystemPath, _ limits: ReaderLimits
   ) throws(ToolError) -> ToolError? {
     let start = try attempt(path) { () throws(SystemError) in
-      let bytes = try input.bytes(count: UInt64(StateHead.maxBytes))
       let start = try FileDescriptor.inMemory()
       try unsafe start.writeAll(bytes.span.bytes)
       return start
@@ -81,7 +81,7 @@ struct GivenState: ~Copyable {
     var options = ReadOptions()
     options.limits = limits
     let (_, head, _) = try DecoderProcess.look(
-      at: start, path, bytes: UInt64(StateHead.maxBytes), options: options, listsSections: false)
+      at: start, path, bytes: UInt64(bytes.count), options: options, listsSections: false)
     return head.kind == .migrationStream ? head.error(path) : nil
   }
 

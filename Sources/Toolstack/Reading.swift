@@ -67,6 +67,7 @@ extension DiskCommands {
       case .disk(let verdict): return .disk(Judgement(path: path, verdict: verdict))
       case .saveFile(let verdict):
         var judgement = SaveFileJudgement(path: path, verdict)
+        judgement.blame(spoolDirectory, problem)
         if requiresTrailer { judgement.requireTrailer() }
         return .saveFile(judgement)
       }
@@ -76,7 +77,8 @@ extension DiskCommands {
     }
   }
 
-  /// `inspect`: the finding, and every record of a disk that came before its end.
+  /// `inspect`: the finding, and every record of a disk that came before its end. A whole migration
+  /// stream that is no larger than a state may be is good.
   public static func inspect(
     _ path: SystemPath, options: ReadOptions, spoolDirectory: SystemPath
   ) throws(ToolError) -> (Finding, [RecordEntry]) {
@@ -95,7 +97,10 @@ extension DiskCommands {
       }
       return (.disk(Judgement(path: path, verdict: verdict)), entries)
     case .saveFile(let verdict):
-      return (.saveFile(try SaveFileJudgement(path: path, verdict, lists: output)), [])
+      var judgement = try SaveFileJudgement(path: path, verdict, lists: output)
+      judgement.blame(spoolDirectory, problem)
+      judgement.takeMigrationStream()
+      return (.saveFile(judgement), [])
     }
   }
 

@@ -26,7 +26,7 @@ extension DiskCommands {
       let file = try target.descriptor()
       let (judgement, _) = try extract(
         path, input, to: DoorOutput(FileDescriptor(borrowing: file.number)), options,
-        requiresTrailer)
+        requiresTrailer, spoolDirectory, nil)
       // What follows the trailer is left out.
       if let bytes = judgement.state?.wholeBytes {
         try attempt(output) { () throws(SystemError) in try file.truncate(to: bytes) }
@@ -39,7 +39,7 @@ extension DiskCommands {
       try Spool.output(in: spoolDirectory, &problem)
     }
     let (judgement, isInOverflow) = try extract(
-      path, input, to: held, options, requiresTrailer)
+      path, input, to: held, options, requiresTrailer, spoolDirectory, problem)
     let descriptor = try target.descriptor()
     let bytes = judgement.state?.wholeBytes ?? judgement.state?.saved.bytes ?? 0
     try attempt(output) { () throws(SystemError) in
@@ -50,7 +50,8 @@ extension DiskCommands {
 
   private static func extract(
     _ path: SystemPath, _ input: borrowing FileDescriptor, to output: borrowing DoorOutput,
-    _ options: ReadOptions, _ requiresTrailer: Bool
+    _ options: ReadOptions, _ requiresTrailer: Bool, _ spoolDirectory: SystemPath,
+    _ problem: SystemError?
   ) throws(ToolError) -> (SaveFileJudgement, isInOverflow: Bool) {
     let shape = try attempt(path) { () throws(SystemError) in try InputShape(restOf: input) }
     switch DecoderProcess.judge(
@@ -60,12 +61,16 @@ extension DiskCommands {
       throw ToolError(verdict.failure ?? .decoder(.nonsense), path)
     case .saveFile(let verdict):
       var judgement = SaveFileJudgement(path: path, verdict)
+      judgement.blame(spoolDirectory, problem)
       if requiresTrailer { judgement.requireTrailer() }
       if let reason = judgement.reason {
         throw ToolError(judgement.status, path) { $0.append(reason) }
       }
       if judgement.state == nil {
-        throw ToolError(.notFound, path) { $0.append("is good, but holds no state of QEMU's") }
+        throw ToolError(.notFound, path) {
+          $0.append(judgement.isUnverified ? "holds" : "is good, but holds")
+          $0.append(" no state of QEMU's")
+        }
       }
       return (judgement, verdict.isInOverflow)
     }

@@ -48,6 +48,10 @@ public struct SaveFileJudgement: Sendable {
   public private(set) var entries: [SaveFileEntry] = []
   /// By the look of the bytes: for people only.
   public private(set) var sections: [StateSection] = []
+  /// Nothing but what the state is by its first bytes is wrong.
+  private var isByHead = false
+  /// The state could not be written down.
+  private var isForWantOfRoom = false
 
   public var complaint: PlainText {
     var text = PlainText()
@@ -63,22 +67,22 @@ public struct SaveFileJudgement: Sendable {
     head = verdict.head
     state = verdict.facts.state.map { State($0, verdict.trailer, in: verdict.facts) }
     var text = PlainText()
+    // What no QEMU takes for a device state, whatever its trailer says.
+    if let (error, offset) = verdict.headError(path) {
+      let verdict = VerdictClass(rawValue: error.status.rawValue) ?? .corrupt
+      text.append(verdict.word)
+      text.append(": ")
+      text.append(error.reason)
+      status = error.status
+      place = Place(
+        verdict: verdict, structure: SaveFileStructure.stateFile.name,
+        field: SaveFileField.record.name, offset: offset)
+      reason = text
+      isByHead = true
+      return
+    }
     switch verdict.problem {
     case nil:
-      // What no QEMU takes for a device state; of one that is verified, it is what was saved.
-      if let error = verdict.headError(path) {
-        let verdict = VerdictClass(rawValue: error.status.rawValue) ?? .corrupt
-        text.append(verdict.word)
-        text.append(": ")
-        text.append(error.reason)
-        status = error.status
-        place = Place(
-          verdict: verdict, structure: SaveFileStructure.stateFile.name,
-          field: SaveFileField.record.name,
-          offset: (facts.state?.offset ?? 0) + (head?.offset ?? 0))
-        reason = text
-        return
-      }
       status = .good
       place = nil
       reason = nil
@@ -105,30 +109,65 @@ public struct SaveFileJudgement: Sendable {
       text.append(error)
       status = ExitStatus(error)
       place = nil
+      isForWantOfRoom = true
     }
     reason = text
   }
 
-  /// Nothing is wrong, but nothing says either whether its state is the one that was saved.
-  public var isUnverified: Bool { status == .good && state?.hasTrailer == false }
+  /// Nothing is wrong, but nothing says either whether its state is the one that was saved, or whether
+  /// the guest's records are all there.
+  public var isUnverified: Bool {
+    status == .good && (state?.hasTrailer == false || facts.isEndUncertain)
+  }
 
   /// What is to be said though it is good; nil if there is nothing.
   public var remark: PlainText? {
-    status == .good ? state.flatMap { PlainText.remark(paddingBytes: $0.paddingBytes) } : nil
+    guard status == .good else { return nil }
+    if facts.isEndUncertain { return .endIsUncertain }
+    return state.flatMap { PlainText.remark(paddingBytes: $0.paddingBytes) }
   }
 
-  /// A state that nothing can be said of becomes incomplete (T1).
+  /// What nothing can be said of becomes incomplete (T1).
   mutating func requireTrailer() {
-    guard isUnverified, let state else { return }
-    let error = DiskError(.incomplete, .trailer, .end, at: state.saved.offset + state.bytes)
-    status = .incomplete
+    guard isUnverified else { return }
     var text = PlainText()
     text.append("incomplete: ")
-    text.append(ToolError(unverified: path, way: nil).reason)
+    if let state {
+      text.append(ToolError(unverified: path, way: nil).reason)
+      let error = DiskError(.incomplete, .trailer, .end, at: state.saved.offset + state.bytes)
+      place = Place(
+        verdict: error.verdict, structure: error.structure.name, field: error.field.name,
+        offset: error.offset)
+    } else {
+      text.append(PlainText.endIsUncertain)
+      place = Place(
+        verdict: .incomplete, structure: SaveFileStructure.saveFile.name,
+        field: SaveFileField.trailing.name, offset: facts.bytes)
+    }
     reason = text
-    place = Place(
-      verdict: error.verdict, structure: error.structure.name, field: error.field.name,
-      offset: error.offset)
+    status = .incomplete
+  }
+
+  /// What does not fit into memory has no other place: that is why it could not be held.
+  mutating func blame(_ directory: SystemPath, _ problem: SystemError?) {
+    guard isForWantOfRoom, let problem else { return }
+    var text = PlainText()
+    text.append("cannot hold a state of more than 16 MiB in ")
+    text.append(escaping: directory.bytes)
+    text.append(": ")
+    text.append(problem)
+    reason = text
+    status = ExitStatus(problem)
+  }
+
+  /// For `inspect`, which shows a whole migration stream as it does a state.
+  mutating func takeMigrationStream() {
+    guard isByHead, head?.kind == .migrationStream, facts.format == .state, state != nil else {
+      return
+    }
+    status = .good
+    reason = nil
+    place = nil
   }
 
   /// - Parameter lists: the output of the task `list`.
@@ -155,11 +194,17 @@ public struct SaveFileJudgement: Sendable {
 }
 
 extension SaveFileVerdict {
-  /// Why a state by itself, or in a record by itself, is no device state.
-  fileprivate func headError(_ path: SystemPath) -> ToolError? {
-    guard facts.format == .state || facts.format == .emulatorContext else { return nil }
-    if case .good? = trailer { return nil }
-    return head?.error(path)
+  /// Why the state is no device state, and where. Of one that is too large a whole migration stream is
+  /// told; of what is wrong otherwise nothing.
+  fileprivate func headError(_ path: SystemPath) -> (ToolError, offset: UInt64)? {
+    guard let head, let error = head.error(path) else { return nil }
+    switch problem {
+    case nil: return (error, (facts.state?.offset ?? 0) + head.offset)
+    case .container(.file(let failure))?
+    where failure.verdict == .overLimit && head.kind == .migrationStream:
+      return (error, (facts.state?.offset ?? failure.stateOffset) + head.offset)
+    default: return nil
+    }
   }
 }
 
@@ -176,7 +221,8 @@ extension SaveFileJudgement.State {
         paddingBytes: facts.paddingBytes + left)
     case .failed(let error)?:
       self.init(
-        saved: saved, bytes: saved.bytes, digest: nil, metadata: [], trailer: error.verdict.word,
+        saved: saved, bytes: saved.bytes + left, digest: nil, metadata: [],
+        trailer: error.verdict.word,
         hasTrailer: true, wholeBytes: nil, paddingBytes: 0)
     case .none?, .unreadable?, nil:
       self.init(

@@ -29,15 +29,19 @@ extension Spool {
 
   /// A private copy of everything that can be read from `input`, but for what it is filled up with.
   ///
-  /// - Parameter maxBytes: without zeros at the end.
+  /// - Parameters:
+  ///   - maxBytes: without zeros at the end.
+  ///   - start: of more than that as many of the first bytes as show what it is.
   static func copy(
-    of input: borrowing FileDescriptor, maxBytes: UInt64, in directory: SystemPath
+    of input: borrowing FileDescriptor, maxBytes: UInt64, in directory: SystemPath,
+    start: inout [UInt8]
   ) throws(CopyError) -> Copy {
     var step = Step.goesOn
     do throws(SystemError) {
       var copier = try Copier(input, maxBytes: maxBytes, in: directory)
       while case .goesOn = step { step = try copier.step(input) }
       if case .isOver = step { return try copier.finish() }
+      if case .refused(.tooLarge) = step { start = try copier.start() }
     } catch {
       throw .system(error)
     }
@@ -125,6 +129,10 @@ extension Spool {
       try file.copy(bytes: try file.status().bytes, to: larger)
       file = larger
       isInMemory = false
+    }
+
+    borrowing func start() throws(SystemError) -> [UInt8] {
+      try file.bytes(count: min(file.status().bytes, UInt64(StateHead.maxBytes)))
     }
 
     consuming func finish() throws(SystemError) -> Copy {

@@ -10,6 +10,13 @@ extension PlainText {
     return text
   }
 
+  /// What is to be said of a guest's records without QEMU's state, if bytes follow their END.
+  static var endIsUncertain: PlainText {
+    var text = PlainText()
+    text.append("bytes follow its end, which is zeros: whether records were lost cannot be told")
+    return text
+  }
+
   /// What is to be said of zeros behind a good trailer; nil if there are none.
   public static func remark(paddingBytes: UInt64) -> PlainText? {
     if paddingBytes == 0 { return nil }

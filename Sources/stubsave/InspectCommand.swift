@@ -30,7 +30,6 @@ struct InspectCommand: ParsableCommand {
   func run() throws {
     judging.applySandbox()
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
-      if DiskCommands.isStateFile(path.path) { return try inspectState() }
       let (finding, records) = try DiskCommands.inspect(
         path.path, options: judging.readOptions(isDecoding: true),
         spoolDirectory: SpoolDirectory.path)
@@ -54,24 +53,6 @@ struct InspectCommand: ParsableCommand {
     case (.saveFile(let judgement), false):
       for line in SaveFileText.lines(judgement) { try Console.say(line) }
     }
-  }
-
-  private func inspectState() throws(ToolError) -> ExitStatus {
-    let inspection = try DiskCommands.inspectState(
-      path.path, options: judging.readOptions(isDecoding: true), spoolDirectory: SpoolDirectory.path
-    )
-    try say(StateReport(inspection))
-    let error: ToolError
-    if let failure = inspection.failure {
-      error = ToolError(.disk(failure), path.path)
-    } else if inspection.head.kind != .migrationStream, let found = inspection.head.error(path.path)
-    {
-      error = found
-    } else {
-      return .good
-    }
-    Console.complain(error.text)
-    return error.status
   }
 
   private func say(_ report: StateReport) throws(ToolError) {

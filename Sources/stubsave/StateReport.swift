@@ -6,7 +6,7 @@ import Toolstack
 struct StateReport: Encodable {
   let type = "state"
   let path: String
-  /// "unverified" without a trailer, else as `trailer`.
+  /// "unverified" if nothing is wrong but it has no trailer.
   let verdict: String
   /// "good", "none", or the verdict on a trailer that does not fit.
   let trailer: String
@@ -26,27 +26,8 @@ struct StateReport: Encodable {
 
   /// For people.
   private let what: String
+  private let reason: String?
 
-  init(_ inspection: StateInspection) {
-    path = inspection.path.text
-    stateBytes = inspection.stateBytes
-    xxh128 = inspection.digest?.hexText
-    paddingBytes = inspection.paddingBytes == 0 ? nil : inspection.paddingBytes
-    metadata = MetadataText.lines(inspection.metadata)
-    if let failure = inspection.failure {
-      trailer = "\(failure.verdict.word)"
-    } else {
-      trailer = inspection.hasTrailer ? "good" : "none"
-    }
-    kind = inspection.head.word
-    machine = inspection.head.machineText
-    sections = inspection.sections.map(SectionReport.init)
-    sectionsFoundBy = SectionWay(sections)
-    what = inspection.head.name
-    verdict = trailer == "none" ? "unverified" : trailer
-  }
-
-  /// Of a state that came from a pipe, and went the way of a save file.
   init(_ judgement: SaveFileJudgement, _ state: SaveFileJudgement.State) {
     path = judgement.path.text
     verdict = judgement.word
@@ -60,6 +41,7 @@ struct StateReport: Encodable {
     sections = judgement.sections.map(SectionReport.init)
     sectionsFoundBy = SectionWay(sections)
     what = (judgement.head ?? .unseen).name
+    reason = judgement.reason?.text
   }
 
   enum CodingKeys: CodingKey {
@@ -69,7 +51,7 @@ struct StateReport: Encodable {
 
   /// For people.
   var lines: [String] {
-    let word = trailer == "none" ? "none, unverified" : trailer
+    let word = verdict == "unverified" ? "none, unverified" : trailer
     var lines = ["\(path): \(what), \(stateBytes) bytes; trailer: \(word)"]
     if let machine { lines.append("  machine  \(machine)") }
     if let xxh128 { lines.append("  xxh128   \(xxh128)") }
@@ -78,6 +60,7 @@ struct StateReport: Encodable {
     }
     lines += metadata.map { "  \($0)" }
     lines += SectionReport.lines(sections)
+    if let reason { lines.append("then: \(reason)") }
     return lines
   }
 }

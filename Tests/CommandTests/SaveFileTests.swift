@@ -64,7 +64,7 @@ struct SaveFileTests {
       "verify", "good/xl.xlsave", "good/libxl-pv.libxl", "good/worked-example.savedisk",
       in: Repository.fixtures)
     #expect(good.lines.count == 3)
-    let digest = "xxh128 a7bc2363a952b522f22269a5f87f5bc4"
+    let digest = "xxh128 12dbab52cf064194d5d45e197d08d2e9"
     #expect(
       good.lines[0] == "good/xl.xlsave: good: xl save file, 4683 bytes; "
         + "QEMU's state 62 bytes at 4547, trailer: good, \(digest)")
@@ -113,6 +113,8 @@ struct SaveFileTests {
     ("incomplete/libxl-without-end.libxl", 3), ("good/worked-example.savedisk", 4),
     ("states/x08-pc-min-nousb-novga.dev", 4), ("unsupported/suspend-second-state.suspend", 6),
     ("over-limit/xl-state-huge.xlsave", 7), ("not-a-save-disk/gzip.foreign", 4),
+    ("not-a-save-disk/xl-state-migration.xlsave", 4),
+    ("corrupt/suspend-state-no-section.suspend", 2),
   ]
 
   /// What `verify`, `inspect` and `extract` say of what is no save file, or too old a one.
@@ -148,6 +150,33 @@ struct SaveFileTests {
     #expect(
       inspection.lines[0].hasSuffix(
         "xl save file, good, 437 bytes behind its end are not looked at"))
+  }
+
+  /// END is zeros, as lost records are, and nobody says how many processors a PV guest has.
+  @Test func withoutAStateWhatFollowsMakesItUnverified() async throws {
+    let words = "whether records were lost cannot be told"
+    for name in ["libxl-pv-padded.libxl", "xl-pvh-padded.xlsave"] {
+      let path = Repository.fixture("good/\(name)")
+      let line = try await bench.stubsave("verify", path).lines[0]
+      #expect(line.contains(": unverified: ") && line.hasSuffix(words))
+      let report = try await bench.stubsave("verify", "--json", path).json(SaveFileJSON.self)
+      #expect(report.verdict == "unverified" && report.exitCode == 0)
+      let refusal = try await bench.stubsave("verify", "--require-trailer", path, exits: 3)
+      #expect(refusal.complaints.contains(words))
+      let none = try await bench.stubsave("extract", path, exits: 14)
+      #expect(none.complaints.contains(": holds no state"))
+    }
+  }
+
+  /// A record, and a file that goes on for a tebibyte.
+  @Test func whatFollowsARecordEndsSomewhere() async throws {
+    let given = Repository.fixture("states/x08-pc-min-nousb-novga.dev")
+    _ = try await withWarning("wrap", given, "-o", "record")
+    let file = try FileHandle(forWritingTo: bench.url("record"))
+    try file.truncate(atOffset: 1 << 40)
+    try file.close()
+    let over = try await bench.stubsave("verify", "record", exits: 7)
+    #expect(over.complaints.contains("zeros follow, which is more than a state is filled up with"))
   }
 
   @Test(arguments: refused) func ofAnyOtherFileNothing(name: String, code: Int32) async throws {
@@ -209,6 +238,12 @@ struct SaveFileTests {
     expectSame(output.output, state)
     let line = try await bench.stubsave("verify", "file", environment: spool).lines[0]
     #expect(line.contains("QEMU's state \(state.count) bytes"))
+    let missing = ["TMPDIR": bench.url("missing").path]
+    for command in ["verify", "inspect", "extract"] {
+      let problem = try await bench.stubsave(command, "file", exits: 14, environment: missing)
+      #expect(problem.complaints.contains("cannot hold a state of more than 16 MiB in "))
+      #expect(problem.complaints.contains("/missing: open: No such file or directory"))
+    }
     let over = try await bench.stubsave("verify", "file", "--max-state", "16MiB", exits: 7)
     #expect(over.lines[0].contains("libxl EMULATOR_CONTEXT body_length"))
     let lost = try await bench.stubsave(

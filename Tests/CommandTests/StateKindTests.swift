@@ -79,11 +79,28 @@ struct StateKindTests {
     // More than a device state may have: still named.
     try bench.put(
       Data(contentsOf: URL(fileURLWithPath: path)) + Data(repeating: 0x41, count: 9 << 20), "large")
-    for command in ["wrap", "inspect"] {
+    for command in ["wrap", "inspect", "verify"] {
       let large = try await bench.stubsave(command, "large", "--max-state", "1MiB", exits: 4)
       #expect(large.complaints.contains("is a whole migration stream of QEMU (machine none)"))
+      let pipe = try await bench.shell(
+        "cat large | \"$STUBSAVE\" \(command) - --max-state 1MiB", exits: 4)
+      #expect(pipe.complaints.contains("is a whole migration stream of QEMU (machine none)"))
     }
-    #expect(try bench.names() == ["large"])
+    // From where standard input stands.
+    try bench.put(Data("before".utf8) + bench.bytes("large"), "behind")
+    let behind = try await bench.shell(
+      "{ dd bs=1 count=6 of=/dev/null 2>/dev/null; \"$STUBSAVE\" wrap - --max-state 1MiB; } <behind",
+      exits: 4)
+    #expect(behind.complaints.contains("is a whole migration stream of QEMU (machine none)"))
+    #expect(try bench.names() == ["behind", "large"])
+  }
+
+  @Test func aLongStateIsOverTheLimit() async throws {
+    try bench.put(States.start + Data(repeating: 0x41, count: 9 << 20), "large")
+    for command in ["inspect", "verify"] {
+      let large = try await bench.stubsave(command, "large", "--max-state", "1MiB", exits: 7)
+      #expect(large.complaints.contains("bytes is over the limit; --max-state raises it"))
+    }
   }
 
   static let refused: [(String, Data, Int32, String)] = [

@@ -3,6 +3,7 @@
 //   standard input, a pipe; with --json the same facts;
 // - with a trailer it is good, also with zeros behind that; without it unverified, exit code 0, and with
 //   --require-trailer incomplete; damaged it is what the damage has made of it;
+// - `inspect` has the same exit code, and says the same of a file and of a pipe;
 // - `extract` and `wrap` refuse with --require-trailer what `verify` refuses with it, and make no file;
 // - of whatever `write`, `read`, `wrap` and `extract` have made, `verify` says good, or what it is.
 
@@ -180,6 +181,25 @@ struct StateVerdictTests {
           #expect(found.state?.xxh128 == nil)
         }
       }
+    }
+  }
+
+  /// What both say of an input, but for its name.
+  private static func report(_ outcome: Outcome) throws -> NSDictionary {
+    let report = try #require(
+      JSONSerialization.jsonObject(with: outcome.output) as? [String: Any])
+    return report.filter { $0.key != "path" && $0.key != "verdict" } as NSDictionary
+  }
+
+  @Test(arguments: cases) func inspectSaysTheSame(this: Case) async throws {
+    guard this.container == Self.stateFile else { return }
+    try bench.put(try this.make(), "input")
+    let path = try await bench.run(Programs.stubsave(), ["inspect", "--json", "input"])
+    let pipe = try await bench.shell("cat input | \"$STUBSAVE\" inspect --json -", exits: this.code)
+    path.check(["inspect", this.name], this.code, isText: true, #_sourceLocation)
+    #expect(try Self.report(path) == Self.report(pipe))
+    for outcome in [path, pipe] {
+      #expect(outcome.text.contains("\"verdict\":\"\(this.word)\""))
     }
   }
 

@@ -68,7 +68,7 @@ import Testing
   @Test(arguments: [false, true])
   func `a FIFO is replaced only where anything may be`(withoutUnnamedFiles: Bool) throws {
     let directory = try Directory()
-    let path = directory.path("fifo")
+    let path = try directory.path("fifo")
     #expect(unsafe mkfifo(directory.url.appendingPathComponent("fifo").path, 0o600) == 0)
     do {
       var file = try NewFile(for: path, withoutUnnamedFiles: withoutUnnamedFiles)
