@@ -10,8 +10,8 @@ struct SaveFileReport: Encodable {
   let path: String
   /// Such as "xl save file".
   let container: String?
-  /// "unverified" if nothing is wrong but its state has no trailer, "error" if the file could not be
-  /// judged.
+  /// "unverified" if nothing is wrong but its state has no trailer, or without one bytes follow; "error"
+  /// if the file could not be judged.
   let verdict: String
   let exitCode: UInt8
   let structure: String?

@@ -13,7 +13,7 @@ struct VerifyCommand: ParsableCommand {
       first that is not good. A state file is judged by its trailer, an xl or libvirt save file, a \
       libxl stream, a record from 'wrap' or a xenopsd suspend image by its framing and the trailer of \
       QEMU's state. A state without a trailer is unverified, not good: nothing says whether it is \
-      the one that was saved.
+      the one that was saved. So is a save file without a state if bytes follow its end.
       """)
 
   @Argument(
@@ -25,7 +25,7 @@ struct VerifyCommand: ParsableCommand {
     help: "Check structure and stored hashes only; no decompressor is run.")
   var isNotDecoding = false
 
-  @Flag(help: "A state without a trailer is incomplete, exit code 3.")
+  @Flag(help: "What is unverified is incomplete, exit code 3.")
   var requireTrailer = false
 
   @Option(
