@@ -170,7 +170,7 @@ def zstd_blocks_fit(body: Buffer, at: int, raw_bytes: int) -> bool:
     while not last:
         head = int.from_bytes(bytes(body[at:at + 3]), "little")
         last, kind, size = bool(head & 1), head >> 1 & 3, head >> 3
-        if at + 3 > len(body) or kind == 3 or size > most:
+        if at + 3 > len(body) or kind == 3 or size > most or (kind == 2 and size == 0):
             return False
         at += 3 + (1 if kind == 1 else size)  # kind 1, RLE, stores one byte
     return at + checksum == len(body)

@@ -23,6 +23,7 @@ MAGIC = b"\x89STUBTRLR\r\n\x1a\n\0\0\0"
 DISK_MAGIC = b"\x89STUBSAVE\r\n\x1a\n\0\0\0"
 FOUND_BY = 13  # bytes of either magic; the rest are zeros
 MAX_TRAILER, FOOTER_BYTES = 1 << 20, 64
+MAX_LOOKS = 64  # at footers further back than that
 # Zeros at the end of a state without trailer: by the last part of the last section's name.
 LONG_TAILS = {"ne2000": 65536, "lsiscsi": 16384, "ohci": 16384, "qxl": 16384, "tulip": 16384, "pvscsi": 16384}  # fmt: skip
 VIRTIO, VIRTIO_TAIL, TAIL, NAME_WITHIN = "virtio-", 65536, 4096, 65536
@@ -46,13 +47,14 @@ class Failed(Exception):
 class Footer:
     """What stands before a place where a trailer may end."""
 
-    def __init__(self, data: bytes, end: int) -> None:
+    def __init__(self, data: bytes, end: int, most: int = 1 << 64) -> None:
         self.end, self.start = end, end - FOOTER_BYTES
         (self.magic, self.version, self.features, self.state, self.metadata, self.digest,
          seal) = FOOTER.unpack_from(data, self.start)  # fmt: skip
-        covered = data[self.start - self.metadata:self.start] if self.metadata <= self.start else b""
+        is_possible = self.metadata <= min(self.start, most)
+        covered = data[self.start - self.metadata:self.start] if is_possible else b""
         covered += data[self.start + 16:self.start + 56]
-        self.fits = self.metadata <= self.start and seal == xxhash.xxh3_64(covered).digest()
+        self.fits = is_possible and seal == xxhash.xxh3_64(covered).digest()
 
     @property
     def recognised(self) -> bool:
@@ -79,10 +81,31 @@ def find(data: bytes) -> Optional[Footer]:
         footer = Footer(data, place)
         if footer.fits and footer.metadata <= MAX_TRAILER:
             return footer
-    if data.rfind(DISK_MAGIC[:FOUND_BY], max(start, 1)) >= 0:
+    if data.rfind(DISK_MAGIC[:FOUND_BY], max(start, 1)) >= 0 or ends_in_magic(data, end):
         raise Failed("T13", INCOMPLETE, "end", end)
+    place = further_back(data, start)
+    if place is not None:
+        raise Failed("T14", CORRUPT, "trailing", place)
     if length - end > tail_limit(data[:end]):
         raise Failed("T12", CORRUPT, "end", end)
+    return None
+
+
+def ends_in_magic(data: bytes, end: int) -> bool:
+    """Whether the file was cut within a magic, "Finding it", 4."""
+    return any(count < end and data[end - count:end] == magic[:count]
+               for magic in (MAGIC, DISK_MAGIC) for count in range(4, FOUND_BY))  # fmt: skip
+
+
+def further_back(data: bytes, limit: int) -> Optional[int]:
+    """Where a trailer ends that begins its footer before `limit`, "Finding it", 5."""
+    at, looks = data.find(MAGIC), 0
+    while 0 <= at < limit:
+        footer = Footer(data, at + FOOTER_BYTES, MAX_TRAILER)
+        if looks == MAX_LOOKS or footer.fits:
+            return footer.end
+        looks += 1
+        at = data.find(MAGIC, at + 1)
     return None
 
 

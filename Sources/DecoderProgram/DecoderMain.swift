@@ -52,12 +52,19 @@ private func serve(_ request: DecodeRequest) -> DecodeAnswer {
   if !request.wantsNotes { return Decoding.serve(request, input, output) }
   var doneBytes: UInt64 = 0
   var notedBytes: UInt64 = 0
-  return Decoding.serve(request, input, output) { count in
+  let answer = Decoding.serve(request, input, output) { count in
     doneBytes += UInt64(count)
     guard doneBytes - notedBytes >= DecodeNote.intervalBytes else { return }
     notedBytes = doneBytes
-    let note = DecodeNote.progress(doneBytes: doneBytes).encode()
-    // Nobody has to hear it.
-    try? unsafe FileDescriptor(borrowing: DecodeRequest.File.answer).writeAll(note.span.bytes)
+    tell(doneBytes)
   }
+  // What has come since: the last that is told is to be all.
+  if doneBytes != notedBytes { tell(doneBytes) }
+  return answer
+}
+
+private func tell(_ doneBytes: UInt64) {
+  let note = DecodeNote.progress(doneBytes: doneBytes).encode()
+  // Nobody has to hear it.
+  try? unsafe FileDescriptor(borrowing: DecodeRequest.File.answer).writeAll(note.span.bytes)
 }

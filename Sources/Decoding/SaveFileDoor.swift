@@ -17,7 +17,7 @@ public enum SaveFileDoor {
       var input = try DiskInput(input, shape)
       let count = try input.fetch(ForeignFormat.lookBytes)
       if let format = SaveFileFormat(input.bytes(count)), format != .state || !task.extracts {
-        return .saveFile(walk(input, format, task, options, output))
+        return .saveFile(walk(input, format, task, options, output, resources))
       }
       let foreign = ForeignFormat(input.bytes(count))
       var isToBeNamed = foreign?.isJudgedElsewhere == false
@@ -43,14 +43,15 @@ public enum SaveFileDoor {
 
   private static func walk(
     _ input: consuming DiskInput, _ format: SaveFileFormat, _ task: SaveFileTask,
-    _ options: ReadOptions, _ output: borrowing DoorOutput
+    _ options: ReadOptions, _ output: borrowing DoorOutput, _ resources: DoorResources
   ) -> SaveFileVerdict {
     var isListing = false
     if case .list = task { isListing = true }
     var walk = SaveFileWalk(
       input, format: format, output: output,
       maxStateBytes: options.limits.maxStateBytes + StateFile.maxTrailerBytes,
-      maxKeptZeroBytes: StateFile.keptZeroBytes, isListing: isListing)
+      maxKeptZeroBytes: StateFile.keptZeroBytes, isListing: isListing,
+      advanced: resources.advanced)
     var failure: SaveFileFailure?
     do throws(SaveFileFailure) { try walk.run() } catch { failure = error }
     let placed = walk.outputPosition

@@ -17,12 +17,15 @@ public struct SaveFileWalk: ~Copyable {
   static let pieceBytes = 8192
   /// Of a state: what it is shows in these.
   private static let startBytes = 8192
+  /// Behind the end, of a pipe: so many are passed over before somebody is told of them.
+  private static let countedBytes: UInt64 = 1 << 20
 
   var input: DiskInput
   private var writer: DoorWriter
   let maxStateBytes: UInt64
   let maxKeptZeroBytes: UInt64
   private let isListing: Bool
+  private let advanced: ((Int) -> Void)?
   /// Of the next byte.
   var position: UInt64 = 0
   public private(set) var facts = SaveFileFacts()
@@ -40,14 +43,17 @@ public struct SaveFileWalk: ~Copyable {
   ///   - output: for the state.
   ///   - maxStateBytes: that it may have, its trailer with it.
   ///   - maxKeptZeroBytes: of zeros at the end of a state by itself so many go to the output.
+  ///   - advanced: is told of the bytes of the file that have been gone through.
   public init(
     _ input: consuming DiskInput, format: SaveFileFormat, output: borrowing DoorOutput,
-    maxStateBytes: UInt64, maxKeptZeroBytes: UInt64, isListing: Bool
+    maxStateBytes: UInt64, maxKeptZeroBytes: UInt64, isListing: Bool,
+    advanced: ((Int) -> Void)? = nil
   ) {
     self.input = input
     self.maxStateBytes = maxStateBytes
     self.maxKeptZeroBytes = maxKeptZeroBytes
     self.isListing = isListing
+    self.advanced = advanced
     writer = DoorWriter(output)
     facts.format = format
   }
@@ -82,7 +88,18 @@ public struct SaveFileWalk: ~Copyable {
   /// into it can.
   private mutating func countRest() throws(SaveFileFailure) -> UInt64 {
     if let total = input.shape.totalBytes { return total - min(total, position) }
-    do throws(SystemError) { return try input.skip(.max) } catch { throw .input(error) }
+    var sum: UInt64 = 0
+    while true {
+      let done: UInt64
+      do throws(SystemError) {
+        done = try input.skip(SaveFileWalk.countedBytes)
+      } catch {
+        throw .input(error)
+      }
+      advanced?(Int(done))
+      sum += done
+      if done < SaveFileWalk.countedBytes { return sum }
+    }
   }
 
   func fail(
@@ -112,6 +129,7 @@ public struct SaveFileWalk: ~Copyable {
   /// Leaves fetched bytes behind.
   mutating func consume(_ count: Int) {
     input.consume(count)
+    advanced?(count)
     position += UInt64(count)
   }
 
@@ -120,6 +138,7 @@ public struct SaveFileWalk: ~Copyable {
   ) throws(SaveFileFailure) {
     let done: UInt64
     do throws(SystemError) { done = try input.skip(count) } catch { throw .input(error) }
+    advanced?(Int(clamping: done))
     position += done
     if done < count { throw end(of: structure, behind: 0) }
   }

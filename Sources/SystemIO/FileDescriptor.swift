@@ -188,6 +188,8 @@ extension FileDescriptor {
     case existingLockFile
     /// Writes into something that exists and is no regular file, such as a FIFO.
     case writeExisting
+    /// A FIFO that has a reader; else ENXIO.
+    case writeNonBlocking
     /// A block device past the page cache: every transfer in whole sectors, from and to memory
     /// that is aligned. While nobody has it mounted or in another exclusive use (EBUSY).
     case readWriteDirectExclusive
@@ -208,6 +210,7 @@ extension FileDescriptor {
     case .lockFile: flags = O_RDWR | O_CREAT | O_NOFOLLOW
     case .existingLockFile: flags = O_RDWR | O_NOFOLLOW
     case .writeExisting: flags = O_WRONLY
+    case .writeNonBlocking: flags = O_WRONLY | O_NONBLOCK
     case .readWriteDirectExclusive: flags = O_RDWR | O_EXCL | stubsave_O_DIRECT
     case .readWriteNonBlocking: flags = O_RDWR | O_NONBLOCK
     case .readDirect: flags = O_RDONLY | stubsave_O_DIRECT

@@ -51,6 +51,29 @@ extension FileDescriptor {
     return true
   }
 
+  /// Opens a FIFO to write to, which waits until it has a reader; it blocks as any other.
+  ///
+  /// - Parameter deadline: nil is none.
+  /// - Throws: ETIMEDOUT after it.
+  public static func openFIFO(
+    toWrite path: SystemPath, until deadline: Deadline?
+  ) throws(SystemError) -> FileDescriptor {
+    guard let deadline else { return try open(path, .writeExisting) }
+    while true {
+      do throws(SystemError) {
+        let file = try open(path, .writeNonBlocking)
+        try Syscalls.setNonBlocking(file.number, false)
+        return file
+      } catch {
+        guard error.errno == Errno.noDevice else { throw error }
+      }
+      // Nothing tells of a reader: who opened it for reading, too, would be one himself.
+      let left = deadline.remainingMilliseconds
+      if left == 0 { throw SystemError(.open, errno: Errno.timedOut) }
+      try MonotonicClock.pause(milliseconds: min(left, 50))
+    }
+  }
+
   /// Waits until something can be read, or the end has come; false if that takes too long.
   ///
   /// - Parameter deadline: nil is none.

@@ -36,7 +36,9 @@ extension DecoderProcess {
     _ process: inout IsolatedProcess, _ request: DecodeRequest, _ progress: Progress?
   ) throws(DecoderFailure) {
     guard request.wantsNotes else { return }
-    let maxBytes = min(request.options.limits.maxDiskBytes, request.shape.totalBytes ?? .max)
+    // A toolstack's file has the guest's memory in it, of which there is no limit.
+    var maxBytes = request.shape.totalBytes ?? .max
+    if case .door = request.task { maxBytes = min(maxBytes, request.options.limits.maxDiskBytes) }
     while true {
       let bytes = try message(&process, byteCount: DecodeNote.messageBytes)
       guard let note = try? unsafe DecodeNote(parsing: bytes.span.bytes, maxBytes: maxBytes) else {

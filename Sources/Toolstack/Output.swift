@@ -115,15 +115,25 @@ struct Output: ~Copyable {
     try made.publishUnlessInUse(replacing: replacing, isDurable: isDurable)
   }
 
-  /// It may have become a file since it was looked at; that is not written to.
+  /// Of a FIFO a reader is waited for, as long as a look may take. It may have become a file since it was looked at; that is not written to.
   private static func openExisting(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
-    let target = try attempt(path) { () throws(SystemError) in
-      try FileDescriptor.open(path, .writeExisting)
-    }
+    let target = try openForWriting(path)
     let status = try attempt(path) { () throws(SystemError) in try target.status() }
     switch status.kind {
     case .regular, .blockDevice, .directory: throw DiskCommands.wouldDestroy(path)
     default: return target
+    }
+  }
+
+  private static func openForWriting(_ path: SystemPath) throws(ToolError) -> FileDescriptor {
+    do throws(SystemError) {
+      guard (try? FileStatus.of(path))?.kind == .fifo else {
+        return try FileDescriptor.open(path, .writeExisting)
+      }
+      return try FileDescriptor.openFIFO(toWrite: path, until: DecoderSetting.deadline)
+    } catch {
+      guard error.errno == Errno.timedOut else { throw ToolError(error, path) }
+      throw DecoderSetting.late(path, "nobody has opened it to read")
     }
   }
 }

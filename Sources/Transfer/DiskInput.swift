@@ -27,6 +27,9 @@ public struct DiskInput: ~Copyable {
   /// Header, and the whole of most device states when stored.
   private static let initialWindowBytes = 65_536
 
+  /// Behind what is passed over in a file: a record's header, and a few more that come at once.
+  private static let leastExactBytes = 256
+
   /// Most that can be fetched at once before `expectRecords`: the window, but for what keeps reads
   /// aligned.
   public static let maxFetchBytes = initialWindowBytes - Layout.blockBytes
@@ -96,10 +99,15 @@ public struct DiskInput: ~Copyable {
     fetchOffset += UInt64(fetched)
   }
 
-  /// How much to fetch so that `count` bytes are there, up to the end of a block.
+  /// What is passed over may be read by the byte, not in whole blocks as O_DIRECT has it.
+  private var isExact: Bool { kind == .file }
+
+  /// How much to fetch so that `count` bytes are there; up to the end of a block, but of a file.
   private func ahead(of count: Int) -> UInt64 {
     guard let aheadBytes else { return .max }
-    let wanted = fetchOffset + UInt64(max(count - window.count, aheadBytes))
+    let more = UInt64(max(count - window.count, aheadBytes))
+    if isExact { return more }
+    let wanted = fetchOffset + more
     let block = UInt64(Layout.blockBytes)
     return (wanted + block - 1) / block * block - fetchOffset
   }
@@ -125,14 +133,14 @@ public struct DiskInput: ~Copyable {
     var done = min(count, UInt64(window.count), end - min(end, fetchOffset - UInt64(window.count)))
     consume(Int(done))
     if window.isEmpty && kind != .stream {
+      var target = fetchOffset + min(count - done, end - min(end, fetchOffset))
       // Whole blocks, so that reads stay aligned for O_DIRECT.
-      let target = fetchOffset + min(count - done, end - min(end, fetchOffset))
-      let block = target / UInt64(Layout.blockBytes) * UInt64(Layout.blockBytes)
-      if block > fetchOffset {
-        done += block - fetchOffset
-        fetchOffset = block
+      if !isExact { target = target / UInt64(Layout.blockBytes) * UInt64(Layout.blockBytes) }
+      if target > fetchOffset {
+        done += target - fetchOffset
+        fetchOffset = target
         window = 0..<0
-        aheadBytes = Layout.blockBytes
+        aheadBytes = isExact ? DiskInput.leastExactBytes : Layout.blockBytes
       }
     }
     while done < count {

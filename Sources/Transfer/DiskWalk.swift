@@ -75,6 +75,7 @@ public struct DiskWalk: ~Copyable {
     }
     facts.header = header
     input.consume(count)
+    advanced?(count)
     input.expectRecords(of: header.header)
     return header
   }
@@ -205,5 +206,6 @@ public struct DiskWalk: ~Copyable {
       throw .disk(error)
     }
     facts.diskBytes = checker.diskEnd
+    advanced?(padding)
   }
 }

@@ -48,7 +48,10 @@ import SystemIO
     }
 
     /// The work is done.
-    public func finish() {
+    ///
+    /// - Parameter isComplete: all of it has been gone through, also what need not be looked at.
+    public func finish(isComplete: Bool = false) {
+      if isComplete, let totalBytes { doneBytes = max(doneBytes, totalBytes) }
       tell(moment(at: MonotonicClock.nanoseconds, isLast: true))
     }
 

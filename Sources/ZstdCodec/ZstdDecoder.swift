@@ -31,7 +31,7 @@ extension AddedDecoder {
   }
 
   /// Block by block: ZSTD_decompress takes several frames, skippable ones, and blocks that are larger
-  /// than they may be.
+  /// than they may be. ZSTD_decompressContinue itself passes over an empty compressed block.
   private func decodeFrame(
     _ source: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer
   ) -> Bool {
@@ -42,6 +42,11 @@ extension AddedDecoder {
       let wanted = unsafe ZSTD_nextSrcSizeToDecompress(context)
       if wanted == 0 { return used == source.count && filled == target.count }
       guard wanted <= source.count - used else { return false }
+      if unsafe ZSTD_nextInputType(context) == ZSTDnit_blockHeader,
+        unsafe ZstdFrame.isEmptyCompressedBlock(source, at: used)
+      {
+        return false
+      }
       let room = min(target.count - filled, ZstdFrame.maxBlockBytes)
       let made = unsafe ZSTD_decompressContinue(
         context, target.baseAddress! + filled, room, source.baseAddress! + used, wanted)
@@ -63,6 +68,14 @@ enum ZstdFrame {
   /// Frame_Content_Size are free.
   private static let descriptorMask: UInt8 = 0b0011_1011
   private static let descriptor: UInt8 = 0b0010_0000
+
+  /// Whether a block's header, three bytes, is of type 2 and has a Block_Size of 0: such a block has no
+  /// room for its sections' headers.
+  static func isEmptyCompressedBlock(_ source: UnsafeRawBufferPointer, at offset: Int) -> Bool {
+    let first = unsafe source[offset]
+    // Last_Block is the lowest bit, Block_Type the next two, Block_Size the rest.
+    return unsafe first >> 1 == 2 && source[offset + 1] == 0 && source[offset + 2] == 0
+  }
 
   static func isPlain(_ body: RawSpan, rawBytes: Int) -> Bool {
     guard body.byteCount >= 6 else { return false }

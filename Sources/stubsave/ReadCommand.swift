@@ -47,10 +47,12 @@ struct ReadCommand: ParsableCommand {
       let target = try StateTarget.path(output, json: json)
       let tells = try telling?.check(inputs: [disk], outputs: [target]) == true
       let progress = tells ? telling?.make(forDisk: disk) : nil
-      defer { progress?.finish() }
+      var isComplete = false
+      defer { progress?.finish(isComplete: isComplete) }
       let verdict = try DiskCommands.read(
         disk, stream: stream, output: target, spoolDirectory: SpoolDirectory.path,
         options: options, isForced: isForced, progress: progress)
+      isComplete = true
       if json, let summary = verdict.facts.summary(of: stream) {
         try Console.say(json: ReadReport(path: target.text, summary))
       }

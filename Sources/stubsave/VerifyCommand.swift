@@ -64,7 +64,7 @@ struct VerifyCommand: ParsableCommand {
       let finding = DiskCommands.verify(
         path, options: judging.readOptions(isDecoding: !isNotDecoding),
         spoolDirectory: SpoolDirectory.path, requiresTrailer: requireTrailer, progress: progress)
-      progress?.finish()
+      progress?.finish(isComplete: finding.status == .good)
       try say(finding)
       if finding.status != .good {
         Console.complain(finding.complaint)

@@ -49,13 +49,52 @@ struct ProgressTests {
       Programs.stubsave(), ["verify", "disk", "--progress", "json"])
     #expect(judged.end == .exit(0))
     #expect(judged.lines.count == 1 && judged.text.contains("disk: good"))
-    // The decoder tells of every 8 MiB.
-    try expectEnd(judged.complaints, done: 16 << 20...bytes, total: bytes)
+    // The decoder tells of every 8 MiB, and of the end.
+    try expectEnd(judged.complaints, done: bytes...bytes, total: bytes)
     let read = try await bench.run(
       Programs.stubsave(), ["read", "disk", "-o", "out", "--progress", "json"])
     #expect(read.end == .exit(0))
-    try expectEnd(read.complaints, done: 16 << 20...bytes, total: bytes)
+    try expectEnd(read.complaints, done: bytes...bytes, total: bytes)
     expectSame(try bench.bytes("out"), state)
+  }
+
+  /// Small ones, and those of which most is passed over.
+  @Test func theLastLineSaysAll() async throws {
+    try await bench.stubsave("write", "disk", input: .file(States.real))
+    for (name, place) in [
+      ("xl", "good/xl-real-state.xlsave"), ("suspended", "good/suspend.suspend"),
+      ("state", "states/x08-pc-min-nousb-novga.dev"),
+    ] {
+      try bench.put(Data(contentsOf: Repository.fixtureURL(place)), name)
+    }
+    // Behind its end is more than the disk has.
+    try bench.put(bench.bytes("suspended") + Data(count: 3 << 20), "behind")
+    for name in ["disk", "xl", "suspended", "state", "behind"] {
+      let bytes = try bench.byteCount(name)
+      for (path, total) in [(name, bytes as Int?), ("-", nil)] {
+        let outcome = try await bench.shell(
+          "cat \(name) | \"$STUBSAVE\" verify \(path) --progress json --progress-fd 3 3> told")
+        #expect(outcome.complaints.isEmpty)
+        try expectEnd(
+          String(decoding: try bench.bytes("told"), as: UTF8.self), done: bytes...bytes,
+          total: total)
+      }
+    }
+  }
+
+  @Test func whatIsNotGoodIsNotDone() async throws {
+    let state = States.random(Self.stateBytes)
+    try await bench.stubsave("write", "disk", input: .bytes(state))
+    var disk = try bench.bytes("disk")
+    let bytes = disk.count
+    disk[bytes / 2] ^= 1
+    try bench.put(disk, "disk")
+    for words in [["verify", "disk"], ["read", "disk", "-o", "out"]] {
+      let outcome = try await bench.run(Programs.stubsave(), words + ["--progress", "json"])
+      #expect(outcome.end == .exit(2))
+      let told = outcome.complaintLines.filter { $0.hasPrefix("{") }.joined(separator: "\n")
+      try expectEnd(told, done: bytes / 4...bytes / 2, total: bytes)
+    }
   }
 
   @Test func anOpenFileGetsThem() async throws {

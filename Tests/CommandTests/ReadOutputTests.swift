@@ -89,6 +89,32 @@ struct ReadOutputTests {
     }
   }
 
+  @Test(arguments: ["read disk", "extract file", "wrap state"])
+  func aFIFOsReaderIsWaitedForAsLongAsWasSaid(command: String) async throws {
+    for (place, name) in [
+      ("good/worked-example.savedisk", "disk"), ("good/xl-real-state.xlsave", "file"),
+      ("states/x08-pc-min-nousb-novga.dev", "state"),
+    ] {
+      try bench.put(Data(contentsOf: Repository.fixtureURL(place)), name)
+    }
+    let late = try await bench.shell(
+      "mkfifo fifo; \"$STUBSAVE\" \(command) -o fifo --timeout 0.3", exits: 10)
+    #expect(late.complaints.contains("fifo: nobody has opened it to read within 0.3 s (--timeout)"))
+    // The reader may come before or after.
+    try await bench.shell(
+      """
+      "$STUBSAVE" \(command) -o fifo --timeout 60 2>told & writer=$!
+      cat fifo > copy; wait $writer
+      """)
+    #expect(try bench.byteCount("copy") > 0)
+    // By a signal, with and without a limit; 137 if it had to be killed.
+    for limit in ["", "--timeout 60"] {
+      try await bench.shell(
+        "timeout -k 30 0.5 \"$STUBSAVE\" \(command) -o fifo \(limit)", exits: 124)
+    }
+    #expect(try bench.names() == ["copy", "disk", "fifo", "file", "state", "told"])
+  }
+
   @Test func devicesAreWrittenInPlace() async throws {
     try await bench.stubsave("read", Self.disk, "-o", "/dev/null")
     try await bench.stubsave("read", Self.disk, "-o", "/dev/null", "--force")

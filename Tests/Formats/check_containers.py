@@ -30,6 +30,7 @@ sys.path[:0] = [str(ROOT / "formats"), str(ROOT / "fixtures")]
 import containers  # noqa: E402
 from recipes import alone  # noqa: E402
 from savefiles import trailer  # noqa: E402
+from trailer import placed  # noqa: E402
 
 BATCH = 100
 # With fewer different verdicts and places the mutations are not worth much.
@@ -185,6 +186,22 @@ def check_alone(program: Program) -> list[str]:
     return problems
 
 
+def check_placed(program: Program) -> list[str]:
+    """Trailers with something behind them, and cut ones."""
+    problems, files, cases = [], list[bytes](), list(placed())
+    for what, data, expected in cases:
+        files.append(data)
+        found = place(containers.judge_bytes(data))
+        if found != expected:
+            problems.append(f"{what}: containers.py {found}, not {expected}")
+    told = program.verdicts(files, containers.DEFAULT_MAX_STATE)
+    problems += [f"{what}: verify {verdict}, not {expected}"
+                 for verdict, (what, _, expected) in zip(told, cases, strict=True)
+                 if verdict != expected]  # fmt: skip
+    print(f"{len(files)} trailers, followed or cut, {len(problems)} problems")
+    return problems
+
+
 def check_good(fixture: dict[str, Any], data: bytes, found: containers.Verdict, lines: list[str],
                program: Program) -> list[str]:  # fmt: skip
     """Of a good one: what is in it."""
@@ -280,6 +297,7 @@ def main() -> int:
         print(f"{len(manifest['saveFiles'])} save files of the manifest, {len(problems)} problems")
         problems += check_lost_ends(files, program)
         problems += check_alone(program)
+        problems += check_placed(program)
         problems += check_mutated(files + alone.good(), program, options.count, options.seed)
     for text in problems:
         print(text, file=sys.stderr)

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import savedisk
+import savefiles
 import statefile
 import xxhash
 from savedisk import DiskBuilder, Header
@@ -64,3 +66,38 @@ class TrailerFile:
     def fits(verdict: str, exit_code: int, text: str) -> bool:
         """Whether that is what stubsave inspect has to say."""
         return exit_code == EXIT_CODES.get(verdict, 2) and WORDS[verdict] in text
+
+
+# More than a trailer is long, as an old volume has it behind what was written last.
+FAR = bytes(1 << 20) + b"\1"
+Placed = tuple[str, bytes, tuple[int, str | None, str | None, int | None]]
+UNVERIFIED = (0, None, None, None)
+
+
+def placed() -> Iterator[Placed]:
+    """Trailers that something follows, however much, and what a cut has left: by "Finding it"."""
+    state = TrailerFile().state
+    damaged = state[:-1] + b"\1"
+    for metadata in ("", "qemu 7.2.22\n"):
+        mark = savefiles.trailer(state, metadata)
+        what = "metadata" if metadata else "no metadata"
+        followed = (2, "trailer", "trailing", len(state + mark))
+        yield f"{what}, much behind", state + mark + FAR, followed
+        yield f"{what}, no zeros behind", state + mark + b"\1" * len(FAR), followed
+        yield f"{what}, zeros at the end", state + mark + FAR + bytes(1 << 20), followed
+        yield f"{what}, damaged state, much behind", damaged + mark + FAR, followed
+        yield f"{what}, another trailer behind", state + mark + FAR + state + mark + FAR, followed
+        wrong = mark[:-1] + bytes([mark[-1] ^ 1])
+        yield f"{what}, damaged itself, much behind", state + wrong + FAR, UNVERIFIED
+        for count in range(1, 13):
+            cut = state + mark[:count]
+            found = (3, "trailer", "end", len(cut)) if count >= 4 else UNVERIFIED
+            yield f"{what}, cut after {count}", cut, found
+            yield f"{what}, cut after {count}, zeros behind", cut + bytes(4000), found
+    # Footers that fit nothing, with as much metadata as is looked at; the 65th counts without a look.
+    none = MAGIC + struct.pack("<IIQQ", 1, 0, 0, 1 << 20) + bytes(24)
+    before = state + bytes([1]) * (1 << 20)
+    yield "64 wrong footers", before + none * 64 + FAR, UNVERIFIED
+    for count in (65, 20000):
+        place = len(before) + 65 * FOOTER_BYTES
+        yield f"{count} wrong footers", before + none * count + FAR, (2, "trailer", "trailing", place)

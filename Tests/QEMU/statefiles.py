@@ -73,6 +73,9 @@ def changed(whole: bytes, state_bytes: int, chance: random.Random) -> Case:
     if not is_padded_only and chance.randrange(6) == 0:
         data += chance.randbytes(chance.randrange(1, 600))
         done.append("noise")
+    if not is_padded_only and chance.randrange(8) == 0:
+        data += bytes(1 << 20) + b"\1"
+        done.append("what a volume had before")
     content = bytes(data).rstrip(b"\0")
     is_whole = bytes(data).startswith(whole) and len(content) <= len(whole)
     return Case(bytes(data), ", ".join(done) or "nothing", is_whole)
