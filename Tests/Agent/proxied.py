@@ -102,13 +102,14 @@ class Bench:
 
     @asynccontextmanager
     async def starting(self, qmp: str, *options: str, program: Path = CHANNEL,
-                       node: str = CHANNEL_NODE) -> AsyncIterator[Proxy]:
-        """A proxy, as libxl starts it, that may not come to run; `qmp` is QEMU's side."""
+                       node: str = CHANNEL_NODE, ours: str = "") -> AsyncIterator[Proxy]:
+        """A proxy, as libxl starts it, that may not come to run; `qmp` is QEMU's side, `ours` another
+        copy of stubsave."""
         socket, starts = str(self.lab.directory / "qmp-libxl"), Path(self.lab.path("starts"))
         starts.touch()
         await self.store.remove(self.state_path)
         async with running(
-                self.lab.program, "qmp-proxy", "--program", str(program),
+                ours or self.lab.program, "qmp-proxy", "--program", str(program),
                 "--states", str(self.states), "--xenstore", str(xenstored() / "dom0"), *options,
                 f"--state-path={self.state_path}", str(DOMID), node, socket,
                 stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -282,6 +283,57 @@ async def never_lets_go(here: Scene) -> str:
     return f"the next commands took {took:.1f} s"
 
 
+async def decoder(proxy: Proxy) -> Path:
+    """Wait until it has one that says nothing; its directory in /proc."""
+    children = Path(f"/proc/{proxy.process.pid}/task/{proxy.process.pid}/children")
+    while True:  # /proc tells no events
+        for name in children.read_text().split():
+            with suppress(OSError):
+                if (place := Path("/proc") / name).joinpath("comm").read_text() == "sleep\n":
+                    return place
+        await asyncio.sleep(0.005)
+
+
+async def decoder_mute(here: Scene) -> str:
+    """What looks at the state comes to no end: an error in time, and a signal ends it all at once."""
+    directory = Path(here.bench.lab.path("mute"))
+    directory.mkdir()
+    shutil.copy(here.bench.lab.program, directory / "stubsave")
+    program = directory / "stubsave-decode"
+    program.write_text("#!/bin/sh\ntrap '' HUP INT TERM\nexec sleep 1000\n")
+    program.chmod(0o755)
+    said = list[str]()
+    for end in None, signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
+        options = ("--timeout", "1.5") if end is None else ()
+        ours = str(directory / "stubsave")
+        async with here.agent(), here.bench.starting(here.path, *options, ours=ours) as proxy:
+            await here.bench.runs(proxy)
+            await proxy.libxl.begin()
+            order = asyncio.create_task(proxy.libxl.order())
+            place, start = await decoder(proxy), time.monotonic()
+            if end is None:
+                said.append(await refused(order))
+                expect("took too long; --timeout" in said[-1], said[-1])
+                took, most = time.monotonic() - start, 1.5 + SLACK_SECONDS
+                await here.goes_on(proxy)
+            else:
+                os.kill(proxy.process.pid, end)
+                code = await proxy.ended()
+                took, most = time.monotonic() - start, SLACK_SECONDS
+                expect(code in (0, -end), f"exit {code}: {proxy.log}")
+                with suppress(ConnectionError, Refusal):
+                    await order
+                    raise Failure("libxl was told of a success")
+                await here.guest.monitor.execute("cont")
+            expect(took < most, f"after {took:.1f} s")
+            expect(not place.exists(), "the decoder is left")
+            expect(not os.path.lexists(here.bench.saved), "a state is there that was not to be")
+        await here.bench.nothing_left()
+    async with here.agent(), here.proxy() as proxy:
+        await here.saves(proxy)
+    return "; ".join(said)
+
+
 async def qemu_dies(here: Scene) -> str:
     """QEMU is killed while it saves, and while the state is carried."""
     reached = asyncio.Event()
@@ -437,5 +489,5 @@ async def xenstored_killed(here: Scene) -> str:
     return f"{order}; {said}; exit {code}"
 
 
-CASES = (no_agent, in_the_way, agent_killed, lying_agent, never_connects, never_lets_go, client_lost, client_cut,
-         channel_killed_by_client, channel_just_killed, channel_killed)
+CASES = (no_agent, in_the_way, agent_killed, lying_agent, never_connects, never_lets_go, decoder_mute, client_lost,
+         client_cut, channel_killed_by_client, channel_just_killed, channel_killed)
