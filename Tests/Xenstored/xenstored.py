@@ -19,6 +19,7 @@ import mmap
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -142,11 +143,14 @@ class Domain:
 
 
 async def started(path: Path, process: asyncio.subprocess.Process) -> None:
-    """Wait for xenstored's socket. It says nothing when it listens: -N does not fork."""
+    """Wait until xenstored listens. It does not say so: -N does not fork. Its socket has its name before."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while not path.exists():
+        while True:
             if process.returncode is not None:
                 raise RuntimeError("xenstored has ended")
+            with suppress(FileNotFoundError, ConnectionRefusedError), socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(str(path))
+                return
             await asyncio.sleep(0.01)
 
 
