@@ -10,6 +10,10 @@ struct BehindWalls {
   private let agent: String
   private let runs: Int
 
+  /// Given to both, so that both pass through the same argument parser: root is refused without the
+  /// decoder's program otherwise.
+  private static let option = "--allow-weak-sandbox"
+
   /// Below what is read by default at most.
   private static let largeBytes = 60 << 20
   /// Each takes some 0.1 s.
@@ -55,7 +59,8 @@ struct BehindWalls {
   /// Whole dumps of one state.
   private func measureDump(_ alone: String) throws {
     let output = workplace.name("walls.dumped")
-    let words = "dump --qmp \(machine.secondSocket) --agent \(agent) --force -o \(output)"
+    let words =
+      "dump \(Self.option) --qmp \(machine.secondSocket) --agent \(agent) --force -o \(output)"
     let pairs = try Pairs(
       runs: runs, { try workplace.shell("exec \(stubsave) \(words)") },
       { try workplace.shell("exec \(alone)/stubsave \(words) 2> /dev/null") })
@@ -72,7 +77,10 @@ struct BehindWalls {
     )
     try state.write(to: URL(fileURLWithPath: source))
     try workplace.shell("rm -f \(disk) && \(stubsave) write \(disk) < \(source)")
-    for command in ["verify \(disk) > \(output)", "read --force -o \(output) \(disk)"] {
+    for command in [
+      "verify \(Self.option) \(disk) > \(output)",
+      "read \(Self.option) --force -o \(output) \(disk)",
+    ] {
       let pairs = try Pairs(
         runs: runs, { try workplace.shell("exec \(stubsave) \(command)") },
         { try workplace.shell("exec \(alone)/stubsave \(command) 2> /dev/null") })
