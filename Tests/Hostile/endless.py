@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import select
 import shutil
 import signal
 import struct
@@ -28,7 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from fakeqmp import STATES, TRAILER, Fake, Running, prepare
-from inject import Score, agent_beside
+from inject import Score, agent_beside, is_gone
 from planted import MARK, call, payload
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "fixtures")]
@@ -138,18 +137,6 @@ def has_struck(process: int, way: Way) -> bool:
                 Path(f"/proc/{process}/syscall").read_text().startswith(f"{PAUSE} "))
         return name == NAMES[1]
     return False
-
-
-def is_gone(process: int) -> bool:
-    """Whether it has ended, or does so at once: one whose parent has been killed is killed, too."""
-    try:
-        handle = os.pidfd_open(process)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([handle], [], [], 1)[0])
-    finally:
-        os.close(handle)
 
 
 class Trials(Score):

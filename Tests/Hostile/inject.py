@@ -19,6 +19,7 @@ import argparse
 import itertools
 import os
 import re
+import select
 import shutil
 import signal
 import sys
@@ -81,6 +82,18 @@ def attached() -> set[str]:
             if OURS.search(file):
                 found.add(f"{device.name}, use {int(use)}, of {file.strip()}")
     return found
+
+
+def is_gone(process: int) -> bool:
+    """Whether it has ended, or does so at once: one whose parent has been killed is killed, too."""
+    try:
+        handle = os.pidfd_open(process)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], 1)[0])
+    finally:
+        os.close(handle)
 
 
 def agent_beside(stubsave: str) -> str:

@@ -34,7 +34,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from fakeqmp import STATES, Ended, Fake, Running, prepare, trailer_fault
-from inject import Score
+from inject import Score, is_gone
 
 STATE = (STATES / "x06-pc-linux-2vcpu.dev").read_bytes()  # several times what a pipe holds
 BLOCK = 4096
@@ -577,7 +577,7 @@ def stalling(bench: Bench) -> None:
                     bench.check(what, done, 10 if signal_number is None else -signal_number)
                     seconds = time.monotonic() - started
                     bench.score.check(f"{what}: took {seconds:.1f} s", seconds < 5)
-                    left = [one for one in children if not ends(one)]
+                    left = [one for one in children if not is_gone(one)]
                     bench.score.check(f"{what}: processes are left: {left}", not left)
                 bench.nothing_left(what)
     restoring(bench)
@@ -626,19 +626,6 @@ def await_waiting(process: int) -> None:
             return
         last = now
         time.sleep(0.005)
-
-
-def ends(process: int) -> bool:
-    """Whether it has, or does within a second."""
-    try:
-        handle = os.pidfd_open(process)
-    except ProcessLookupError:
-        return True
-    import select  # noqa: PLC0415
-    try:
-        return bool(select.select([handle], [], [], 1)[0])
-    finally:
-        os.close(handle)
 
 
 def protect_devices() -> None:
