@@ -4,7 +4,8 @@ import SaveDisk
 public enum ForeignFormat: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case gzip = 1
   case zstd, xz, bzip2, lz4, lzop, zip, tar
-  case qcow2, vhd, elfCore, elf, memoryDump
+  case lzma, compress, skippable
+  case qcow2, qed, vhd, vhdx, vmdk, elfCore, elf, memoryDump
   case xend, libvirtQEMU, libvirtQEMUUnfinished, libxc
   case qemuState, saveDisk
 
@@ -26,13 +27,21 @@ public enum ForeignFormat: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .zstd: bytes.begins(with: 0x28B5_2FFD, count: 4)
     case .xz: bytes.begins(with: 0xFD37_7A58_5A00, count: 6)
     case .bzip2: bytes.begins(with: "BZh")
-    case .lz4: bytes.begins(with: 0x0422_4D18, count: 4)
+    case .lz4:
+      bytes.begins(with: 0x0422_4D18, count: 4) || bytes.begins(with: 0x0221_4C18, count: 4)
     case .lzop: bytes.begins(with: 0x894C_5A4F_000D_0A1A, count: 8)
-    case .zip: bytes.begins(with: 0x504B_0304, count: 4)
+    case .lzma: bytes.begins(with: 0x5D_0000, count: 3)
+    case .compress: bytes.begins(with: 0x1F9D, count: 2)
+    case .skippable: ForeignFormat.isSkippable(bytes)
+    case .zip:
+      bytes.begins(with: 0x504B_0304, count: 4) || bytes.begins(with: 0x504B_0506, count: 4)
     case .tar:
       bytes.byteCount > 257 && bytes.extracting(257..<bytes.byteCount).begins(with: "ustar")
     case .qcow2: bytes.begins(with: 0x5146_49FB, count: 4)
+    case .qed: bytes.begins(with: 0x5145_4400, count: 4)
     case .vhd: bytes.begins(with: "conectix")
+    case .vhdx: bytes.begins(with: "vhdxfile")
+    case .vmdk: bytes.begins(with: "KDMV") || bytes.begins(with: "# Disk DescriptorFile")
     case .elfCore: ForeignFormat.isCore(bytes)
     case .elf: ForeignFormat.isELF(bytes)
     case .memoryDump:
@@ -40,6 +49,8 @@ public enum ForeignFormat: UInt8, Sendable, BitwiseCopyable, CaseIterable {
       bytes.begins(with: "KDUMP   ") || bytes.begins(with: "makedumpfile\0")
         || bytes.begins(with: 0xEDEB_0FF0, count: 4)
         || bytes.begins(with: 0xEEEB_0FF0, count: 4)
+        || bytes.begins(with: 0xF00F_EBED, count: 4)
+        || bytes.begins(with: 0xF00F_EBEE, count: 4)
     case .xend: bytes.begins(with: "LinuxGuestRecord")
     case .libvirtQEMU: bytes.begins(with: "LibvirtQemudSave")
     case .libvirtQEMUUnfinished: bytes.begins(with: "LibvirtQemudPart")
@@ -55,6 +66,12 @@ public enum ForeignFormat: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     guard bytes.byteCount >= 16 else { return false }
     var cursor = ByteCursor(bytes)
     return cursor.bytes16() == Layout.magic
+  }
+
+  /// A frame that zstd and lz4 pass over (RFC 8878, 3.1.2), as `pzstd` writes one first.
+  private static func isSkippable(_ bytes: RawSpan) -> Bool {
+    guard bytes.begins(with: 0x50, mask: 0xF0) else { return false }
+    return bytes.extracting(1..<bytes.byteCount).begins(with: 0x2A_4D18, count: 3)
   }
 
   private static func isELF(_ bytes: RawSpan) -> Bool {
@@ -81,9 +98,15 @@ public enum ForeignFormat: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .bzip2: "compressed by bzip2; decompress it first: bzcat FILE | stubsave verify -"
     case .lz4: "compressed by lz4; decompress it first: lz4cat FILE | stubsave verify -"
     case .lzop: "compressed by lzop; decompress it first: lzop -dc FILE | stubsave verify -"
+    case .lzma: "compressed by lzma; decompress it first: xzcat FILE | stubsave verify -"
+    case .compress: "compressed by compress; decompress it first: zcat FILE | stubsave verify -"
+    case .skippable: "compressed by zstd or lz4; decompress it first with zstdcat or lz4cat"
     case .zip: "a zip archive; unpack it first"
     case .tar: "a tar archive; unpack it first"
     case .qcow2: "a qcow2 disk image; qemu-img snapshot -l lists QEMU's snapshots in it"
+    case .qed: "a QED disk image; what is looked for may be on the disk in it"
+    case .vhdx: "a VHDX disk image; what is looked for may be on the disk in it"
+    case .vmdk: "a VMDK disk image; what is looked for may be on the disk in it"
     case .vhd: "a VHD disk image; what is looked for may be on the disk in it"
     case .elfCore: "an ELF core, a dump of a guest's memory: has no state, cannot be restored"
     case .elf: "an ELF file, and no core"
@@ -100,6 +123,10 @@ public enum ForeignFormat: UInt8, Sendable, BitwiseCopyable, CaseIterable {
 }
 
 extension RawSpan {
+  fileprivate func begins(with byte: UInt8, mask: UInt8) -> Bool {
+    byteCount > 0 && self.byte(at: 0) & mask == byte
+  }
+
   /// Whether the first `count` bytes, as a big-endian number, are `number`. No array: the compiler mixes
   /// those of one function up (Tests/Formats/merged_constants.py).
   fileprivate func begins(with number: UInt64, count: Int) -> Bool {

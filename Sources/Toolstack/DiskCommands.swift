@@ -114,7 +114,7 @@ public enum DiskCommands {
 
 extension SystemPath {
   /// "-", which stands for standard input or output.
-  var isHyphen: Bool { bytes.elementsEqual([UInt8(ascii: "-")]) }
+  public var isHyphen: Bool { bytes.elementsEqual([UInt8(ascii: "-")]) }
 
   /// The descriptor that is meant, if that was open before: "-", /dev/stdout, /dev/fd/N, and what
   /// else leads there.

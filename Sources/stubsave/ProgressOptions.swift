@@ -64,7 +64,11 @@ struct ProgressOptions: ParsableArguments {
       if progress == .auto && progressDescriptor == nil { return false }
       throw unusable {
         $0.append("it is also ")
-        $0.append(escaping: other.bytes)
+        if other.isHyphen {
+          $0.append(isInput ? "the standard input" : "the standard output")
+        } else {
+          $0.append(escaping: other.bytes)
+        }
         $0.append("; --progress-fd names another one, --progress never is silent")
       }
     }
