@@ -4,18 +4,10 @@ SWIFT ?= swift
 # Debian's own, which has Debian's modules; another python3 may come first in PATH.
 PYTHON ?= /usr/bin/python3
 
-# What the build needs, and what only the tests need.
-BUILD_PACKAGES = pkg-config libxxhash-dev liblz4-dev zlib1g-dev libzstd-dev libdeflate-dev \
-	libblkid-dev libxen-dev libseccomp-dev
-TEST_PACKAGES = libyajl-dev python3 python3-xxhash python3-lz4 python3-zstandard python3-yaml qemu-system-x86 \
-	qemu-system-xen strace e2fsprogs lz4 zstd lvm2 fdisk mount time xen-utils-4.17 \
-	mmdebstrap cpio busybox-static kmod xz-utils binutils
-PACKAGES = $(BUILD_PACKAGES) $(TEST_PACKAGES)
-
 # One static program: it runs where no Swift is installed, and starts in half the time, because
 # nothing has to be relocated. The linker's warnings are about functions of Foundation that are
 # not called.
-RELEASE = -c release -Xswiftc -static-executable
+STATIC = -c release -Xswiftc -static-executable
 # The agent: Embedded Swift and everything static, no interpreter, no library, no /proc needed.
 EMBEDDED = -c release --scratch-path .build/embedded \
 	-Xswiftc -enable-experimental-feature -Xswiftc Embedded -Xswiftc -wmo -Xswiftc -Osize \
@@ -37,7 +29,7 @@ prefix ?= /usr/local
 # udev does not look below /usr/local.
 udevrulesdir ?= /lib/udev/rules.d
 
-.PHONY: help deps build agent decoder planted demo test test-debug test-release test-formats test-qemu \
+.PHONY: help deps demo-deps test-deps lab-deps build agent decoder planted demo test test-debug test-release test-formats test-qemu \
 	test-hostile differential worst test-xenstore test-xen test-xen-full compare coverage bench bench-full test-migration sanitize \
 	fuzz fuzz-table lint fixtures install clean
 
@@ -52,7 +44,8 @@ help:
 	@echo 'make bench     ratios against lz4 | dd and a plain QEMU; as root; minutes'
 	@echo 'make bench-full  long streams, into the README; as root'
 	@echo 'make test-migration  a running Linux guest, RAM and all, out and back'
-	@echo 'make deps      install the Debian packages that are missing (apt-get, as root or with sudo)'
+	@echo 'make deps      install the Debian packages that a build wants (apt-get, as root or with sudo)'
+	@echo 'make test-deps  and those of the tests; lab-deps: of test-xen and test-migration, too'
 	@echo 'make build     .build/release/stubsave, and the agent beside it'
 	@echo 'make agent     $(AGENT), static'
 	@echo 'make decoder   $(DECODER), static: looks at what comes from a stubdomain'
@@ -64,22 +57,22 @@ help:
 	@echo 'make fixtures  make fixtures/ again'
 	@echo 'make install   to $$DESTDIR$(prefix)'
 
-# The only place that calls apt.
+# What a build needs of Debian's packages, and what only the demo, the tests and the Xen lab need besides.
 deps:
-	@missing=; for package in $(PACKAGES); do \
-	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
-	    || missing="$$missing $$package"; \
-	done; \
-	if [ -n "$$missing" ]; then \
-	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-	  echo "deps: installing$$missing ($$sudo apt-get)"; \
-	  $$sudo apt-get update -q \
-	    && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
-	fi
+	@SWIFT=$(SWIFT) packages/install swift build
+
+demo-deps: deps
+	@packages/install demo
+
+test-deps: demo-deps
+	@packages/install test
+
+lab-deps: test-deps
+	@packages/install lab
 
 # The agent and the decoder stand beside the program, where the program looks for them.
 build: deps agent decoder
-	$(SWIFT) build $(RELEASE) --product stubsave
+	$(SWIFT) build $(STATIC) --product stubsave
 	@install -m 755 $(AGENT) .build/release/stubsave-agent
 	@install -m 755 $(DECODER) .build/release/stubsave-decode
 
@@ -103,7 +96,7 @@ planted: deps
 	@mkdir -p $(dir $(PLANTED))
 	cp .build/embedded-planted/release/stubsave-decode $(PLANTED)
 
-demo: build
+demo: build demo-deps
 	@Tests/demo.sh .build/release/stubsave
 
 # The last three need the program only, and wait a good part of their time.
@@ -111,8 +104,8 @@ test: test-release
 	$(MAKE) --jobs 2 --output-sync test-formats test-qemu test-hostile
 
 # Ratios, measured side by side; needs root for loop devices.
-bench: build
-	$(SWIFT) build $(RELEASE) --product stubsave-bench
+bench: build test-deps
+	$(SWIFT) build $(STATIC) --product stubsave-bench
 	$(SUDO) .build/release/stubsave-bench --stubsave .build/release/stubsave --agent $(AGENT)
 	$(SUDO) $(PYTHON) Tests/Bench/streams.py --stubsave .build/release/stubsave --mib $(MIB) \
 	  --growth $(MIB) --rounds 3
@@ -121,7 +114,7 @@ bench: build
 STREAM = .build/linuxguest/migrate.stream
 MIB = 64
 BENCH_ROUNDS = 7
-bench-full: build
+bench-full: build lab-deps
 	test -s $(STREAM) || $(PYTHON) Tests/QEMU/migration.py --stubsave .build/release/stubsave \
 	  --stream $(STREAM)
 	@mkdir -p docs
@@ -129,14 +122,14 @@ bench-full: build
 	  --rounds $(BENCH_ROUNDS) --readme README.md --all docs/streams.md --plot docs/streams.svg
 
 # Exhaustive: every bit flip, every cut, every crash state.
-test-release: deps agent
+test-release: test-deps agent
 	$(SWIFT_TEST) -c release --scratch-path .build/test $(SKIP_ELSEWHERE)
 	$(if $(SUDO),sudo env PATH="$$PATH" $(SWIFT_TEST) -c release --scratch-path .build/test \
 	  --skip-build --filter AsRootTests)
 
 # Samples of the same, with the checks that a debug build adds; measures coverage. Without the command
 # line tests: programs that they kill leave half-written profiles, which llvm-profdata refuses.
-test-debug: deps
+test-debug: test-deps
 	$(SWIFT_TEST) $(DEBUG) --skip CommandTests $(SKIP_ELSEWHERE)
 
 coverage: test-debug
@@ -144,7 +137,7 @@ coverage: test-debug
 	  "$$($(SWIFT) test $(DEBUG) --show-codecov-path)"
 
 # The document, the .ksy, the readers and the fixtures against each other; and the worst disks.
-test-formats: build
+test-formats: build test-deps
 	$(PYTHON) Tests/Formats/merged_constants.py .build/embedded/release
 	$(PYTHON) fixtures/make.py --check
 	$(PYTHON) Tests/Formats/check_ksy.py
@@ -159,30 +152,30 @@ test-formats: build
 
 # The same two readers on ten times as many inputs, and on what the fuzzers have kept.
 FUZZED = $(wildcard .build/fuzzing/disk)
-differential: build
+differential: build test-deps
 	$(PYTHON) Tests/Differential/differential.py --stubsave .build/release/stubsave --count 200000 \
 	  $(addprefix --corpus ,$(FUZZED))
 
 # The worst disks for memory and time, measured; puts the table into the README.
-worst: build
+worst: build test-deps
 	$(PYTHON) Tests/Worst/worst.py --stubsave .build/release/stubsave --table README.md
 
 # A real QEMU: its state out and back, over loop devices; what it makes of damaged states; and the
 # sections of all its devices.
-test-qemu: build
+test-qemu: build test-deps
 	$(SUDO) $(PYTHON) Tests/QEMU/roundtrip.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/QEMU/statefiles.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/QEMU/sweep.py --stubsave .build/release/stubsave
 
 # A whole running Linux guest through `write` and `read`; the first time its image is made.
-test-migration: build
+test-migration: build lab-deps
 	$(PYTHON) Tests/QEMU/migration.py --stubsave .build/release/stubsave
 
 # A real xenstored, run as a plain process: its client, the agent beside a real QEMU as another
 # domain, and dom0's commands against that agent, against one that lies, and with system calls that fail.
 XENSTORED = $(SUDO) env PATH="$$PATH" $(PYTHON) Tests/Xenstored/xenstored.py --domain 5 --domain 7 --
-test-xenstore: build
+test-xenstore: build test-deps
 	$(SWIFT) build --build-tests $(DEBUG)
 	$(XENSTORED) env $(SWIFT_TEST) $(DEBUG) --skip-build --filter OnXenstoredTests
 	$(XENSTORED) $(PYTHON) Tests/Agent/serve.py --stubsave .build/release/stubsave --agent $(AGENT)
@@ -195,22 +188,22 @@ test-xenstore: build
 # Real Xen under emulation: Xen, dom0 and guests from Debian's packages, kept in .build/xenlab.
 XENLAB = $(SUDO) $(PYTHON) Tests/XenLab/run.py --stubsave .build/release/stubsave --agent $(AGENT)
 # SUITES="transfers compare" and the like for some of it. The limit has room for second tries of cases that hang.
-test-xen: build
+test-xen: build lab-deps
 	$(XENLAB) $(SUITES) --timeout 2800
 
 # The comparison with the consoles, and its table in the README.
-compare: build
+compare: build lab-deps
 	$(XENLAB) compare savetimes --timeout 2700
 	$(PYTHON) Tests/XenLab/table.py .build/xenlab-logs/consoles.md README.md
 	$(PYTHON) Tests/XenLab/table.py .build/xenlab-logs/saves.md README.md
 
-test-xen-full: build
+test-xen-full: build lab-deps
 	$(XENLAB) --full --timeout 20000
 
 # Hostile monitors, descriptors in every state, disks that must not be touched or are written meanwhile, and every system call failing
 # once. ROUNDS=10000 for that many dumps of a disk that is being rewritten.
 ROUNDS = 200
-test-hostile: build planted
+test-hostile: build planted test-deps
 	$(SUDO) $(PYTHON) Tests/Hostile/planted.py --stubsave .build/release/stubsave --planted $(PLANTED)
 	$(SUDO) $(PYTHON) Tests/Hostile/endless.py --stubsave .build/release/stubsave --planted $(PLANTED)
 	$(SUDO) $(PYTHON) Tests/Hostile/plainroot.py --stubsave .build/release/stubsave
@@ -228,7 +221,7 @@ test-hostile: build planted
 # Foundation after it has read an empty file. The command line tests are not run under
 # ThreadSanitizer: it slows them down too much; the threads are tested in TransferTests.
 SANITIZED = SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0 STUBSAVE_SANITIZER
-sanitize: deps agent
+sanitize: test-deps agent
 	$(SANITIZED)=address $(SWIFT_TEST) --sanitize=address --scratch-path .build/asan \
 	  --skip CommandTests $(SKIP_ELSEWHERE)
 	$(SANITIZED)=address $(SWIFT_TEST) --sanitize=address \
@@ -240,7 +233,7 @@ sanitize: deps agent
 # Corpora, figures and findings are kept in .build/fuzzing; TARGET is one of them, or more.
 SECONDS = 60
 FUZZER = .build/fuzz/release/stubsave-fuzz
-fuzz: deps
+fuzz: test-deps
 	STUBSAVE_FUZZ=1 $(SWIFT) build -c release --scratch-path .build/fuzz --product stubsave-fuzz \
 	  -Xswiftc -sanitize=fuzzer,address -Xswiftc -parse-as-library -Xswiftc -enable-testing \
 	  -Xcc -fsanitize=fuzzer-no-link,address
@@ -250,10 +243,10 @@ fuzz: deps
 fuzz-table:
 	$(PYTHON) Tests/Fuzz/fuzz.py --program $(FUZZER) --table README.md
 
-lint:
+lint: deps
 	$(SWIFT) format lint --strict -r Sources Tests Package.swift
 
-fixtures: deps
+fixtures: test-deps
 	$(PYTHON) fixtures/make.py
 
 install: build

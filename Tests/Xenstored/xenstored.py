@@ -30,7 +30,9 @@ from pathlib import Path
 from client import INTRODUCE, MKDIR, SET_PERMS, WRITE, Client
 
 HERE = Path(__file__).resolve().parent
-XENSTORED = "/usr/lib/xen-4.17/bin/xenstored"
+# Debian has a folder for each version of Xen; there is one, or the newest is taken.
+XENSTOREDS = sorted(Path("/usr/lib").glob("xen-[0-9]*/bin/xenstored"))
+XENSTORED = str(XENSTOREDS[-1]) if XENSTOREDS else "/usr/lib/xen/bin/xenstored"
 FIRST_PORT, VIRQ_PORT = 1000, 1  # shim.c
 RING = 1024  # bytes each way; the indices follow the two rings (xs_wire.h)
 REQ_CONS, REQ_PROD, RSP_CONS, RSP_PROD = 2048, 2052, 2056, 2060
@@ -196,7 +198,7 @@ def main() -> int:
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     if not os.access(XENSTORED, os.X_OK):
-        print(f"needs {XENSTORED} (apt package xen-utils-4.17)", file=sys.stderr)
+        print(f"needs {XENSTORED} (Debian: a package xen-utils-VERSION; `make test-deps`)", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="stubsave-xenstored-") as directory:
         return asyncio.run(run(options.domain, options.command, Path(directory)))
