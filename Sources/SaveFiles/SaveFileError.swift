@@ -52,6 +52,9 @@ public struct SaveFileError: Error, Equatable, Sendable, BitwiseCopyable {
       text.append(found)
       text.append(" bytes is over the limit; --max-state raises it")
     case (_, .end): text.append("cut off here")
+    case (.corrupt, .trailing) where found != 0:
+      text.append("only zeros may follow the record, this is ")
+      text.append(hex: found)
     case (_, .trailing):
       text.append("bytes follow, but no end of the guest has come: cut and padded")
     case (_, .reserved), (_, .padding), (_, .unused): text.append("is not zero")

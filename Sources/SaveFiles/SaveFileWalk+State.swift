@@ -70,7 +70,9 @@ extension SaveFileWalk {
       let piece = try fetch(DiskInput.maxFetchBytes)
       if piece == 0 { return }
       if let first = input.bytes(piece).firstNonZero {
-        throw fail(.corrupt, .saveFile, .trailing, at: position + UInt64(first))
+        throw fail(
+          .corrupt, .saveFile, .trailing, at: position + UInt64(first),
+          found: UInt64(input.bytes(piece).byte(at: first)))
       }
       consume(piece)
     }

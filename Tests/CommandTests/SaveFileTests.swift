@@ -216,6 +216,10 @@ struct SaveFileTests {
     // Before END, the last record.
     expectSame(record, whole.suffix(record.count + 8).dropLast(8))
 
+    try bench.put(record + Data([0, 7]), "followed")
+    let followed = try await bench.stubsave("verify", "followed", exits: 2)
+    #expect(followed.complaints.contains("only zeros may follow the record, this is 0x7"))
+
     var damaged = state
     damaged[100] ^= 1
     try await bench.stubsave("wrap", "-", "-o", "other", input: .bytes(damaged), exits: 2)
@@ -223,7 +227,7 @@ struct SaveFileTests {
     let bare = try await withWarning("wrap", "bare")
     #expect(bare.output.count == 64 && bare.complaintLines.count == 1)
     try await bench.stubsave("wrap", "state", "-o", "other", "--max-state", "1KiB", exits: 7)
-    #expect(try bench.names() == ["bare", "record", "state"])
+    #expect(try bench.names() == ["bare", "followed", "record", "state"])
   }
 
   @Test func aLargeStateWaitsInTheSpool() async throws {
