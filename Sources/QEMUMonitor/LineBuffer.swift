@@ -1,7 +1,7 @@
 import SaveDisk
 import SystemIO
 
-/// What has come from a socket, cut into lines of bounded length.
+/// What has come from a channel, cut into lines of bounded length.
 struct LineBuffer: ~Copyable {
   private var buffer: AlignedBuffer
   /// What of the buffer has come and has not been taken.
@@ -45,9 +45,11 @@ struct LineBuffer: ~Copyable {
     return line
   }
 
-  /// Takes what the socket has now; nil if nothing, 0 at its end. To be called after `next` has
+  /// Takes what the channel has now; nil if nothing, 0 at its end. To be called after `next` has
   /// given nil: then there is room.
-  mutating func fill(from socket: borrowing UnixSocket) throws(SystemError) -> Int? {
+  mutating func fill<Channel: ByteChannel & ~Copyable>(
+    from channel: inout Channel
+  ) throws(SystemError) -> Int? {
     if buffer.byteCount - window.upperBound < LineBuffer.roomBytes || window.isEmpty {
       buffer.moveToFront(window)
       searched -= window.lowerBound
@@ -56,7 +58,7 @@ struct LineBuffer: ~Copyable {
     let start = window.upperBound
     let end = buffer.byteCount
     var target = buffer.mutableBytes(0..<end)
-    let count = try socket.receive(into: &target, from: start)
+    let count = try channel.take(into: &target, from: start)
     window = window.lowerBound..<(window.upperBound + (count ?? 0))
     return count
   }

@@ -7,7 +7,7 @@ import SystemIO
 /// What comes is bounded and checked before it is looked at. Every wait ends at a deadline.
 /// Needs no JSON library, because Embedded Swift has none to link with.
 public struct Monitor: ~Copyable {
-  private let socket: UnixSocket
+  private var socket: UnixSocket
   private var lines: LineBuffer
   /// Of the command that was sent last.
   private var lastID: UInt64
@@ -156,7 +156,7 @@ public struct Monitor: ~Copyable {
   private mutating func fill(_ what: StaticString) throws(MonitorError) -> Bool {
     let count: Int?
     do throws(SystemError) {
-      count = try lines.fill(from: socket)
+      count = try lines.fill(from: &socket)
     } catch {
       throw Monitor.failure(error, what)
     }

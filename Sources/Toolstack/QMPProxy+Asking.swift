@@ -29,7 +29,7 @@ extension QMPProxy {
       throw .notQMP("too many commands without a reply")
     }
     held = Held(command: command, deadline: deadline)
-    try server?.send(question, until: QMPProxy.sendDeadline)
+    try server?.send(question)
   }
 
   private func isAbout(_ command: QMPRelay.Command, toSave blockers: BlockerPolicy) -> Bool {

@@ -12,7 +12,9 @@ extension QMPProxy {
   private static let silenceMilliseconds: UInt64 = 15 * 60_000
 
   mutating func takeFromClient() throws(MonitorError) {
-    guard try client?.fill() == true else { return drop(nil) }
+    try client?.flush()
+    if held != nil { return }
+    if try client?.fill() == .end { return drop(nil) }
     try takeLines()
   }
 
@@ -45,7 +47,7 @@ extension QMPProxy {
       saveDeadline = Deadline(
         timeoutMilliseconds: options.dump.transfer.timeoutMilliseconds)
     }
-    try server?.send(passed, until: QMPProxy.sendDeadline)
+    try server?.send(passed)
   }
 
   private mutating func prepare(
@@ -101,11 +103,8 @@ extension QMPProxy {
 
   // MARK: Back to libxl
 
-  /// For a line to leave.
-  static var sendDeadline: Deadline { Deadline(timeoutMilliseconds: 10_000) }
-
-  func answer(_ line: [UInt8]) throws(MonitorError) {
-    try client?.send(line, until: QMPProxy.sendDeadline)
+  mutating func answer(_ line: [UInt8]) throws(MonitorError) {
+    try client?.send(line)
   }
 
   func refusal(of command: QMPRelay.Command, _ error: ToolError) -> [UInt8] {

@@ -33,9 +33,9 @@ extension QMPProxy {
     }
   }
 
-  private func connect() throws(SystemError) -> LineConnection {
-    LineConnection(
-      try program.connect(until: Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)))
+  private func connect() throws(SystemError) -> LineConnection<QMPTransport> {
+    let deadline = Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)
+    return LineConnection(.program(try program.connect(until: deadline)))
   }
 
   /// QEMU's side has ended, or libxl's own proxy has. A client that has heard nothing so far has nothing to lose:
@@ -46,7 +46,7 @@ extension QMPProxy {
   /// nothing of it.
   mutating func loseServer(_ error: MonitorError?) {
     guard
-      clientNumber != nil && !relay.isGreeted && relay.isIdle
+      hasClient && !relay.isGreeted && relay.isIdle
         && againMilliseconds <= QMPProxy.lastAgainMilliseconds
     else { return drop(error) }
     server = nil
@@ -59,7 +59,7 @@ extension QMPProxy {
     greetingDeadline = nil
     var text = PlainText()
     text.append("the stubdomain's QEMU ")
-    if serverNumber == nil {
+    if !hasServer {
       // It has spoken meanwhile, to nobody.
       if !relay.isIdle { return drop(nil) }
       text.append("was lost before it greeted")

@@ -33,7 +33,8 @@ extension QMPProxy {
 
   private mutating func fillFromServer() -> Bool {
     do throws(MonitorError) {
-      if try server?.fill() == true { return true }
+      try server?.flush()
+      if try server?.fill() != .end { return true }
       loseServer(nil)
     } catch {
       loseServer(error)

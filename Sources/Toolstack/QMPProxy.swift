@@ -61,8 +61,8 @@ public struct QMPProxy: ~Copyable {
   let listener: UnixListener
   var program: ProxiedProgram
   private var watch: DomainWatch?
-  var client: LineConnection?
-  var server: LineConnection?
+  var client: LineConnection<UnixSocket>?
+  var server: LineConnection<QMPTransport>?
   var relay: QMPRelay
   var session: SaveSession?
   /// Of a save without an agent: what is to come over the console.
@@ -147,24 +147,24 @@ public struct QMPProxy: ~Copyable {
   private mutating func serve() throws(ToolError) {
     while true {
       if try hearOfDomain() { return }
-      let numbers = [
-        signals, program.number, watch?.number,
-        clientNumber == nil ? listener.number : nil,
-        // What it says behind a command that is held waits.
-        held == nil ? clientNumber : nil, serverNumber,
+      let interests = [
+        Readable.Interest(signals), Readable.Interest(program.number),
+        (watch?.number).map { Readable.Interest($0) },
+        clientInterest == nil ? Readable.Interest(listener.number) : nil,
+        clientInterest, serverInterest,
       ]
       let deadline = [saveDeadline, sessionDeadline, greetingDeadline, held?.deadline]
         .compactMap { $0 }.min()
       let ready = try attempt(options.socket) { () throws(SystemError) in
         try Readable.wait(
-          for: numbers, until: deadline ?? Deadline(timeoutMilliseconds: .max))
+          for: interests, until: deadline ?? Deadline(timeoutMilliseconds: .max))
       }
       if ready[0] { return }
       if ready[1] { try startAgain() }
       if ready[3] { accept() }
       do throws(MonitorError) {
         if ready[4] { try takeFromClient() }
-        if ready[5] && serverNumber != nil { try takeFromServer() }
+        if ready[5] && hasServer { try takeFromServer() }
         try heedDeadlines()
       } catch {
         drop(error)
@@ -232,19 +232,23 @@ public struct QMPProxy: ~Copyable {
     if greetingDeadline?.hasPassed == true { try connectAgain() }
   }
 
-  var clientNumber: Int32? {
+  private var clientInterest: Readable.Interest? {
     switch client {
-    case .some(let connection): connection.number
+    // What it says behind a command that is held waits.
+    case .some(let connection): connection.interest(toTake: held == nil)
     case .none: nil
     }
   }
 
-  var serverNumber: Int32? {
+  private var serverInterest: Readable.Interest? {
     switch server {
-    case .some(let connection): connection.number
+    case .some(let connection): connection.interest(toTake: true)
     case .none: nil
     }
   }
+
+  var hasClient: Bool { clientInterest != nil }
+  var hasServer: Bool { serverInterest != nil }
 
   // MARK: The end
 
