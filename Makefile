@@ -19,6 +19,10 @@ AGENT = .build/agent/stubsave-agent
 DECODER = .build/decoder/stubsave-decode
 # Loop devices and mounts need root: what needs them is run by sudo if somebody else calls.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
+# RELEASE=trixie: `demo` and `test-qemu` with the QEMU of another release, in a root of its own; the argument
+# is the row of the matrix. Everything under it runs as root.
+OTHER_QEMU = $(if $(RELEASE),$(SUDO) env PATH="$$PATH" $(PYTHON) Tests/Releases/qemu.py --release $(RELEASE) --row $(1))
+ROOT = $(if $(RELEASE),,$(SUDO))
 # What is missing fails a test instead of switching it off.
 TEST_ENVIRONMENT = STUBSAVE_REQUIRE_ALL=1 STUBSAVE_AGENT=$(CURDIR)/$(AGENT)
 SWIFT_TEST = $(TEST_ENVIRONMENT) $(SWIFT) test --disable-xctest
@@ -30,17 +34,20 @@ prefix ?= /usr/local
 udevrulesdir ?= /lib/udev/rules.d
 
 .PHONY: help deps demo-deps test-deps lab-deps build agent decoder planted demo test test-debug test-release test-formats test-qemu \
-	test-hostile differential worst test-xenstore test-xen test-xen-full compare coverage bench bench-full test-migration sanitize \
+	test-hostile differential worst test-xenstore test-xen test-xen-full host matrix compare coverage bench bench-full test-migration sanitize \
 	fuzz fuzz-table lint fixtures install clean
 
 help:
-	@echo 'make demo      build, and carry a real QEMU state over a save disk'
+	@echo 'make demo      build, and carry a real QEMU state over a save disk; RELEASE=trixie: with the QEMU of Debian 13'
 	@echo 'make test      all tests; at most 8 minutes from a clone'
 	@echo 'make coverage  the Swift tests once more, as a debug build, with coverage'
 	@echo 'make test-xenstore  the agent on a real xenstored, with a real QEMU'
 	@echo 'make test-xen  dump and restore on real Xen, under emulation; as root; SUITES=compare for a part'
 	@echo 'make test-xen-full  the same with all rounds; hours'
 	@echo 'make compare   against the consoles, on real Xen; puts the table into the README; as root'
+	@echo 'make test-qemu  real QEMUs alone; RELEASE=forky for that of another Debian'
+	@echo 'make host      make demo in a minimal Debian; RELEASE=trixie TARGET=test; as root'
+	@echo 'make matrix    what was measured on which release, into the README'
 	@echo 'make bench     ratios against lz4 | dd and a plain QEMU; as root; minutes'
 	@echo 'make bench-full  long streams, into the README; as root'
 	@echo 'make test-migration  a running Linux guest, RAM and all, out and back'
@@ -97,7 +104,7 @@ planted: deps
 	cp .build/embedded-planted/release/stubsave-decode $(PLANTED)
 
 demo: build demo-deps
-	@Tests/demo.sh .build/release/stubsave
+	@$(call OTHER_QEMU,demo) Tests/demo.sh .build/release/stubsave
 
 # The last three need the program only, and wait a good part of their time.
 test: test-release
@@ -163,10 +170,16 @@ worst: build test-deps
 # A real QEMU: its state out and back, over loop devices; what it makes of damaged states; and the
 # sections of all its devices.
 test-qemu: build test-deps
-	$(SUDO) $(PYTHON) Tests/QEMU/roundtrip.py --stubsave .build/release/stubsave
-	$(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
-	$(SUDO) $(PYTHON) Tests/QEMU/statefiles.py --stubsave .build/release/stubsave
-	$(PYTHON) Tests/QEMU/sweep.py --stubsave .build/release/stubsave
+	$(call OTHER_QEMU,roundtrips) $(ROOT) $(PYTHON) Tests/QEMU/roundtrip.py --stubsave .build/release/stubsave
+	$(call OTHER_QEMU,bitflips) $(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
+	$(call OTHER_QEMU,statefiles) $(ROOT) $(PYTHON) Tests/QEMU/statefiles.py --stubsave .build/release/stubsave
+	$(call OTHER_QEMU,sweep) $(PYTHON) Tests/QEMU/sweep.py --stubsave .build/release/stubsave
+
+# As on a machine on which nothing is installed but git, make and Swift: `make $(TARGET)` in a clean clone in a
+# minimal root of RELEASE; as root.
+host: lab-deps
+	$(SUDO) env PATH="$$PATH" $(PYTHON) Tests/Releases/host.py $(addprefix --release ,$(RELEASE)) \
+	  $(addprefix --with ,$(WITH)) make $(or $(TARGET),demo)
 
 # A whole running Linux guest through `write` and `read`; the first time its image is made.
 test-migration: build lab-deps
@@ -196,6 +209,10 @@ compare: build lab-deps
 	$(XENLAB) compare savetimes --timeout 2700
 	$(PYTHON) Tests/XenLab/table.py .build/xenlab-logs/consoles.md README.md
 	$(PYTHON) Tests/XenLab/table.py .build/xenlab-logs/saves.md README.md
+
+# What .build/results has of the runs here, into docs/releases.json, and the table of that.
+matrix:
+	$(PYTHON) Tests/Releases/matrix.py --readme README.md
 
 test-xen-full: build lab-deps
 	$(XENLAB) --full --timeout 20000

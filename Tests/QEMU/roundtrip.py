@@ -9,6 +9,7 @@ For each set of devices, of a guest that counts (machine.py):
   c.    a QEMU that knows nothing of stubsave loads the state file with its trailer: g1 again;
   d.    the archive is good, holds s0 and gives g1 again;
   e.    so does a pipe in, and standard output.
+QEMU itself says nothing meanwhile: neither an error nor a warning.
 Then, on one machine, what must be refused and how all is left then (refusals.py), a QEMU that
 dies or falls silent in the middle (deaths.py), and devices that QEMU cannot save (blockers.py).
 
@@ -119,6 +120,7 @@ class Trip:
                 expect_same(state, found(output), f"{self._s0} and --format {form}", ("qxl",))
             await guest.monitor.expect_status("paused")
             await guest.end()
+            guest.expect_quiet()
         expect(counted(self._ram) == self._count, "the guest went on after --keep-paused")
         self._sent = guest.console.text
         if self._runs:
@@ -142,6 +144,7 @@ class Trip:
             await guest.monitor.execute("migrate-incoming", uri=f"exec:cat {self._s0}")
             await guest.monitor.loaded()
             await guest.monitor.execute(SAVE, filename=again, live=False)
+            guest.expect_quiet()
         self._expect_g1(Path(again).read_bytes())
         return "g1 again"
 
@@ -168,10 +171,12 @@ class Trip:
             await self._lab.good("restore", "--qmp", guest.qmp, "-i", self._s0, "--require-trailer")
             await guest.monitor.expect_status("running")
             if not self._runs:
+                guest.expect_quiet()
                 return "QEMU runs it; the guest cannot"
             await guest.console.more(LETTERS_AFTER)
             await guest.monitor.execute("stop")
             await guest.end()
+            guest.expect_quiet()
         number = counted(self._ram)
         expect_count(self._sent + guest.console.text, number, "with the restore the guest")
         return f"{self._sent[-3:]} | {guest.console.text[:3]}, count {self._count} -> {number}"
@@ -187,6 +192,7 @@ class Trip:
             await guest.monitor.expect_status("paused")
             path = self._lab.path("raw")
             await self._lab.good("dump", "--qmp", guest.qmp, "--format", "raw", "-o", path)
+            guest.expect_quiet()
             return Path(path).read_bytes()
 
     def _expect_g1(self, state: bytes) -> None:
