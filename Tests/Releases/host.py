@@ -3,7 +3,7 @@
 which nothing was installed but git, make and Swift.
 
     host.py --release trixie make demo
-    host.py --release bookworm make test
+    host.py --release bookworm make demo test                    # one after the other, in the same root
     host.py --release trixie --with libgcc-13-dev make build     # with a package there before
 
 The root is made by mmdebstrap (variant minbase), with this machine's kernel, devices and toolchain; the
@@ -122,20 +122,25 @@ def main() -> int:
     try:
         if options.packages:
             host.install(swift, options.packages)
-        begin = time.monotonic()
-        code = host.run(swift, *options.command)
-        seconds = round(time.monotonic() - begin)
+        for command in commands(options.command):
+            begin = time.monotonic()
+            code = host.run(swift, *command)
+            seconds = time.monotonic() - begin
+            print(f"host: {options.release}: {' '.join(command)}: exit {code} after {seconds:.0f} s", flush=True)
+            if command[0] == "make" and not options.again:
+                record(options.results, options.release, f"host {command[-1]}", passed=code == 0,
+                       failed=code != 0, seconds=seconds)
+            if code != 0:
+                break
     finally:
         if not options.keep:
             host.remove()
-    if options.again:
-        return code
-    words = " ".join(options.command)
-    print(f"host: {options.release}: {words}: exit {code} after {seconds} s", flush=True)
-    if options.command[0] == "make" and len(options.command) == 2:
-        record(options.results, options.release, f"host {options.command[1]}", passed=code == 0,
-               failed=code != 0, seconds=seconds)
     return code
+
+
+def commands(words: list[str]) -> list[list[str]]:
+    """Of `make demo test` two, each of which is noted."""
+    return [["make", target] for target in words[1:]] if words[0] == "make" and len(words) > 1 else [words]
 
 
 if __name__ == "__main__":

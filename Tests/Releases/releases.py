@@ -202,7 +202,11 @@ class Archive:
     def bootstrap(self, root: Path, packages: Iterable[str], *options: str) -> Path:
         """A root with these packages and what they depend on, by mmdebstrap with these options; root's."""
         self.update()
-        subprocess.run(["mmdebstrap", "--quiet", "--include=" + ",".join(packages), *options,
+        # mmdebstrap's apt does not read this machine's configuration.
+        acquire = [f"--aptopt={line}" for line in self._run("apt-config", "dump").splitlines()
+                   if line.startswith(("Acquire::Check-", "Acquire::http", "Acquire::https"))
+                   and not line.endswith('"";')]
+        subprocess.run(["mmdebstrap", "--quiet", "--include=" + ",".join(packages), *acquire, *options,
                         self.release.suite, root, self._list], check=True, stdout=subprocess.DEVNULL)
         return root
 
