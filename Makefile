@@ -42,7 +42,8 @@ help:
 	@echo 'make test      all tests; at most 8 minutes from a clone'
 	@echo 'make coverage  the Swift tests once more, as a debug build, with coverage'
 	@echo 'make test-xenstore  the agent on a real xenstored, with a real QEMU'
-	@echo 'make test-xen  dump and restore on real Xen, under emulation; as root; SUITES=compare for a part'
+	@echo 'make test-xen  dump and restore on real Xen, under emulation, of Debian 12 and 13; as root; RELEASE=forky for'
+	@echo '                another, SUITES="saves faults:quota" for a part'
 	@echo 'make test-xen-full  the same with all rounds; hours'
 	@echo 'make compare   against the consoles, on real Xen; puts the table into the README; as root'
 	@echo 'make test-qemu  real QEMUs alone; RELEASE=forky for that of another Debian'
@@ -198,24 +199,26 @@ test-xenstore: build test-deps
 	$(XENSTORED) $(PYTHON) Tests/Agent/proxy.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Hostile/inject_xen.py --stubsave .build/release/stubsave
 
-# Real Xen under emulation: Xen, dom0 and guests from Debian's packages, kept in .build/xenlab.
+# Real Xen under emulation: Xen, dom0 and guests from Debian's packages, kept in .build/xenlab. RELEASE=forky for another
+# release than the two that CI runs.
+XEN_RELEASES = $(addprefix --release ,$(or $(RELEASE),bookworm trixie))
 XENLAB = $(SUDO) $(PYTHON) Tests/XenLab/run.py --stubsave .build/release/stubsave --agent $(AGENT)
-# SUITES="transfers compare" and the like for some of it. The limit has room for second tries of cases that hang.
+# SUITES="transfers faults:quota" and the like for some of it.
 test-xen: build lab-deps
-	$(XENLAB) $(SUITES) --timeout 2800
+	$(XENLAB) $(XEN_RELEASES) $(SUITES)
 
 # The comparison with the consoles, and its table in the README.
 compare: build lab-deps
-	$(XENLAB) compare savetimes --timeout 2700
-	$(PYTHON) Tests/XenLab/table.py .build/xenlab-logs/consoles.md README.md
-	$(PYTHON) Tests/XenLab/table.py .build/xenlab-logs/saves.md README.md
+	$(XENLAB) compare savetimes
+	$(PYTHON) Tests/XenLab/table.py .build/xenlab-logs/bookworm/consoles.md README.md
+	$(PYTHON) Tests/XenLab/table.py .build/xenlab-logs/bookworm/saves.md README.md
 
 # What .build/results has of the runs here, into docs/releases.json, and the table of that.
 matrix:
 	$(PYTHON) Tests/Releases/matrix.py --readme README.md
 
 test-xen-full: build lab-deps
-	$(XENLAB) --full --timeout 20000
+	$(XENLAB) $(XEN_RELEASES) --full --timeout 40000
 
 # Hostile monitors, descriptors in every state, disks that must not be touched or are written meanwhile, and every system call failing
 # once. ROUNDS=10000 for that many dumps of a disk that is being rewritten.

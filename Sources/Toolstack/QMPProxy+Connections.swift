@@ -12,6 +12,9 @@ extension QMPProxy {
   /// other end, in the stubdomain, has seen the first one go: both then wait for ever, and libxl with them, the
   /// guest stopped. Doubled each time; the first one leaves time of libxl's 10 s.
   private static let firstGreetingMilliseconds: UInt64 = 3_000
+  /// Before each connection, for that other end: nothing tells when it is ready. On one processor a client that comes
+  /// at once is lost again and again.
+  private static let pauseMilliseconds: Int32 = 100
   /// After a connection that ended at once; doubled each time, too, up to the last: then QEMU is there no more.
   private static let firstAgainMilliseconds: UInt64 = 50
   private static let lastAgainMilliseconds: UInt64 = 800
@@ -34,6 +37,7 @@ extension QMPProxy {
   }
 
   private func connect() throws(SystemError) -> LineConnection<QMPTransport> {
+    try MonotonicClock.pause(milliseconds: QMPProxy.pauseMilliseconds)
     let deadline = Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)
     return LineConnection(.program(try program.connect(until: deadline)))
   }

@@ -1,9 +1,16 @@
-"""Xen under emulation: one machine whose dom0 runs what a folder holds that it shares with us."""
+"""Xen under emulation: one machine whose dom0 runs what a folder holds that it shares with us.
+
+Its clock counts instructions, one a nanosecond, and time passes besides only when all its domains wait. So
+deadlines of seconds, of libxl's as of ours, are as far away on a busy machine as on a quiet one, and times on that
+clock are the same again. QEMU has one thread for all processors then: there is one.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
+import time
 from pathlib import Path
 
 from images import Images, pack
@@ -11,7 +18,7 @@ from images import Images, pack
 MACHINE_MIB, DOM0_MIB = 6144, 2048
 # `max` crashes dom0, and Xen does not start under KVM here.
 PROCESSOR = "qemu64,+svm,+npt"
-PROCESSORS = 2
+INSTRUCTIONS = "shift=0,sleep=on"
 LINE_BYTES = 1 << 20  # of what dom0 says, at most
 SMALL_ROOT, BOOT_SECTOR = "small-ramdisk", "hvm-boot"
 SMALL_INIT = "#!/bin/busybox sh\nwhile :; do /bin/busybox sleep 1000; done\n"
@@ -54,20 +61,29 @@ def small_ramdisk(share: Path, scratch: Path) -> None:
     pack(scratch, share / SMALL_ROOT)
 
 
+def processor_seconds(pid: int) -> float:
+    """Of a process that runs (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Machine:
     """Boots, says on standard output what dom0 writes to its port `results`, and ends."""
 
-    def __init__(self, images: Images, share: Path, log: Path, processors: int) -> None:
-        self._log = log
+    def __init__(self, images: Images, share: Path, root: Path, log: Path, before: str, *,
+                 xenstored: str = "xenstored") -> None:
+        """`root` is dom0's first; what stands before each line that is said is `before`."""
+        self._log, self._before = log, before
+        self.times: list[tuple[float, float]] = []  # for each line: this machine's clock, and QEMU's processor time
         self.said: list[str] = []
         self._words = [
             "qemu-system-x86_64", "-machine", "pc", "-accel", "tcg", "-cpu", PROCESSOR,
-            "-smp", str(processors), "-m", str(MACHINE_MIB), "-nodefaults", "-display", "none",
+            "-icount", INSTRUCTIONS, "-smp", "1", "-m", str(MACHINE_MIB), "-nodefaults", "-display", "none",
             "-no-reboot", "-serial", f"file:{log}",
             "-kernel", str(images.xen), "-append",
             f"console=com1 com1=115200,8n1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M "
-            f"dom0_max_vcpus={processors} noreboot=0",
-            "-initrd", f"{images.kernel} console=hvc0 quiet,{images.root}",
+            "dom0_max_vcpus=1 noreboot=0 bootscrub=0",
+            "-initrd", f"{images.kernel} console=hvc0 quiet cryptomgr.notests lab.xenstored={xenstored},{root}",
             "-fsdev", f"local,id=share,path={share},security_model=none",
             # Of a PV dom0 the device must not take the addresses for the machine's.
             "-device", "virtio-9p-pci,disable-legacy=on,iommu_platform=on,fsdev=share,mount_tag=lab",
@@ -94,7 +110,8 @@ class Machine:
         assert process.stdout
         async for line in process.stdout:
             self.said.append(line.decode(errors="replace").rstrip("\n"))
-            print(self.said[-1], flush=True)
+            self.times.append((time.monotonic(), processor_seconds(process.pid)))
+            print(f"{self._before}{self.said[-1]}", flush=True)
 
     def exit_code(self) -> int | None:
         """Of what dom0 has run; None if it did not come to its end."""

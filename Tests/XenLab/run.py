@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Real Xen, on any machine: boots Xen, dom0 and guests under emulation, from Debian's packages, and
-runs the cases in dom0. Nothing of it needs a person, hardware virtualisation or a Xen here.
+"""Real Xen, on any machine: boots Xen, dom0 and guests under emulation, from the packages of a Debian
+release, and runs the cases in dom0. Nothing of it needs a person, hardware virtualisation or a Xen here.
 
 As root: cpio archives with device nodes, and a share that dom0 owns.
 """
@@ -9,55 +9,74 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shlex
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 sys.dont_write_bytecode = True
 
-from images import HERE, Images  # noqa: E402
-from machine import PROCESSORS, Machine, boot_sector, compile_c, ramdisk, small_ramdisk  # noqa: E402
+from carried import ROOT, carry  # noqa: E402
+from images import Images  # noqa: E402
+from machine import Machine  # noqa: E402
+from releases import RELEASES, Release  # noqa: E402
+from outcomes import CASES, MARKS, keep, note, read, with_times  # noqa: E402
 
-ROOT = HERE.parent.parent
-RULES = ROOT / "Sources/udev/59-stubsave.rules"
 LAST_LINES = 60
 LAST_TOLD = 40
-# What runs if nobody names suites: two machines at once, with a processor each.
-GROUPS = {"standing": ("transfers", "faults", "many", "agentless", "lost"),
-          "real": ("saves", "restores", "savefaults")}
+TELLING_FAULTS = ("good dump first", "held open", "does not let go", "never connects", "boots slowly", "quota",
+                  "destroyed while")
+AT_ONCE = 2  # machines: each has one processor of the host, and up to 6 GiB
+# What runs if nobody names suites, in a machine each, the longest first: of the older release everything; of others
+# what may be different there. SUITE:PATTERN are the cases in whose names the pattern is found.
+EVERYTHING = {
+    "standing": ("transfers", "faults", "many", "agentless", "lost"),
+    "real": ("saves", "restores", "savefaults")}
+TELLING = {
+    "real": ("saves", "restores", "savefaults"),
+    "standing": ("transfers", f"faults:{'|'.join(TELLING_FAULTS)}", "agentless", "lost")}
+
+# In these machines guests are saved for the next release, and restored of the one before.
+LEAVING, ARRIVING, CARRIED = "real", "standing", "carried"
 
 
-def prepare(images: Images, share: Path, suites: Iterable[str], options: argparse.Namespace) -> None:
-    """What dom0 finds in its share."""
-    with tempfile.TemporaryDirectory(prefix="stubsave-xenlab-") as scratch:
-        ramdisk(images.guest_root, share / "guest-ramdisk", {
-            "init": HERE / "guest/init", "bin/inside.py": HERE / "cases/inside.py",
-            "bin/stubsave-agent": options.agent}, Path(scratch) / "guest")
-        addfd, notrunc = Path(scratch) / "addfd", Path(scratch) / "notrunc.so"
-        compile_c(HERE / "consoles/addfd.c", addfd, "-static")
-        qmpliar = Path(scratch) / "qmpliar"
-        compile_c(HERE / "stubdomain/qmpliar.c", qmpliar, "-static")
-        compile_c(HERE / "consoles/notrunc.c", notrunc, "-shared", "-fPIC")
-        ramdisk(images.stubdomain_root, share / "stubdomain-ramdisk", {
-            "init": HERE / "stubdomain/init", "bin/stubsave-agent": options.agent,
-            "bin/liar": HERE / "stubdomain/liar", "bin/qmpliar": qmpliar,
-            "bin/addfd": addfd, "usr/lib/notrunc.so": notrunc}, Path(scratch) / "stubdomain")
-        small_ramdisk(share, Path(scratch) / "small")
-        boot_sector(HERE / "hvm/boot.S", share, Path(scratch) / "boot.o")
-    shutil.copy(HERE / "hvm/hotplug", share)
-    shutil.copy(images.guest_kernel, share / "guest-vmlinux")
-    for program in "stubsave", "stubsave-decode":
-        shutil.copy(options.stubsave.with_name(program), share / program)
-    shutil.copy(RULES, share)
-    shutil.copytree(HERE / "cases", share / "cases")
-    words = ["python3", "/mnt/cases/main.py", *suites, "--only", options.only]
-    if options.full:
-        words.append("--full")
-    (share / "main").write_text(f"{shlex.join(words)} >/run/main.log 2>&1\n")
+class Job(NamedTuple):
+    """A machine that is to run, and where its logs go."""
+
+    release: Release
+    name: str
+    suites: tuple[str, ...]
+    logs: Path
+    carried: Path | None = None  # what the machine of another release has saved
+
+
+class End(NamedTuple):
+    """What became of it."""
+
+    job: Job
+    code: int
+    said: list[str]
+
+
+def jobs(options: argparse.Namespace) -> list[Job]:
+    """Of all releases."""
+    named = {"": tuple(f"{suite}:{options.only}" if options.only else suite for suite in options.suites)}
+    logs = options.folder.with_name(options.folder.name + "-logs")
+    if options.suites:
+        return [Job(RELEASES[suite], "", named[""], logs / suite, options.carried) for suite in options.release]
+    wanted = []
+    for suite, earlier, later in zip(options.release, [None, *options.release], [*options.release[1:], None]):
+        for name, suites in (EVERYTHING if suite == "bookworm" or options.full else TELLING).items():
+            carried = None
+            if name == LEAVING and later:
+                suites = ("departures", *suites)
+            if name == ARRIVING and earlier:
+                suites, carried = (*suites, "arrivals"), logs / earlier / LEAVING / CARRIED
+            wanted.append(Job(RELEASES[suite], name, suites, logs / suite / name, carried))
+    return wanted
 
 
 def show(logs: Path) -> None:
@@ -69,66 +88,102 @@ def show(logs: Path) -> None:
         print("\n".join(line[:300] for line in lines[-LAST_LINES:]))
 
 
-def sum_up(name: str, said: list[str]) -> None:
+def sum_up(end: End) -> None:
     """The last lines, after all logs, are those that say what has failed."""
-    told = [line for line in said if not line.startswith("ok ")]
-    ok = [line for line in said if line.startswith("ok ")]
-    print(f"--- {name}: {len(ok)} ok, the last: {ok[-1][:300] if ok else 'none'}")
+    told = [line for line in end.said if not line.startswith("ok ")]
+    ok = [line for line in end.said if line.startswith("ok ")]
+    print(f"--- {end.job.release.suite} {end.job.name}: {len(ok)} ok, the last: {ok[-1][:300] if ok else 'none'}")
     print("\n".join(line[:300] for line in told[-LAST_TOLD:]))
 
 
 async def run(options: argparse.Namespace) -> int:
     """Exit code of the program."""
-    images = Images(options.folder.resolve())
-    images.make()
-    logs = options.folder.resolve().with_name(options.folder.name + "-logs")
-    shutil.rmtree(logs, ignore_errors=True)
-    groups = {"": options.suites} if options.suites else GROUPS
-    ends = await asyncio.gather(*(
-        boot(images, logs / name, suites, PROCESSORS // len(groups), options)
-        for name, suites in groups.items()))
-    for name, (code, said) in zip(groups, ends, strict=True):
-        if code != 0:
-            sum_up(name, said)
-    return max(code for code, _ in ends)
+    wanted = jobs(options)
+    images = {job.release: Images(job.release, options.folder / job.release.suite) for job in wanted}
+    for release, ones in images.items():
+        ones.make()
+        shutil.rmtree(options.folder.with_name(options.folder.name + "-logs") / release.suite, ignore_errors=True)
+    turn = asyncio.Semaphore(AT_ONCE)
+    ended = {job.logs: asyncio.Event() for job in wanted}
+
+    async def one(job: Job) -> End:
+        if job.carried and job.carried.parent in ended:
+            await ended[job.carried.parent].wait()
+        try:
+            return await its_turn(job)
+        finally:
+            ended[job.logs].set()
+
+    async def its_turn(job: Job) -> End:
+        async with turn:
+            return await boot(images[job.release], job, options, is_alone=len(wanted) == 1)
+
+    ends = await asyncio.gather(*map(one, wanted))
+    for end in ends:
+        if end.code != 0:
+            sum_up(end)
+    return max(end.code for end in ends)
 
 
-async def boot(images: Images, logs: Path, suites: Iterable[str], processors: int,
-               options: argparse.Namespace) -> tuple[int, list[str]]:
+async def boot(images: Images, job: Job, options: argparse.Namespace, *, is_alone: bool) -> End:
     """One machine; exit code of what its dom0 has run, and what that has said."""
-    logs.mkdir(parents=True)
+    job.logs.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="stubsave-xenlab-") as folder:
-        share = Path(folder)
-        prepare(images, share, suites, options)
-        machine = Machine(images, share, logs / "serial.log", processors)
+        share, root = Path(folder) / "share", Path(folder) / "dom0.cpio"
+        share.mkdir()
+        if job.carried:
+            shutil.copytree(job.carried, share / CARRIED)
+        await asyncio.to_thread(carry, images, root, job.suites, options)
+        machine = Machine(images, share, root, job.logs / "serial.log",
+                          "" if is_alone else f"{job.release.suite}: ", xenstored=options.xenstored)
+        start = time.monotonic()
         is_over = await machine.run(options.timeout)
+        figures = {"machine": job.name, "suites": job.suites, "isOver": is_over,
+                   "wallSeconds": round(time.monotonic() - start, 1)}
         for log in [*share.glob("*.log"), *share.glob("xen/*.log*"), *share.glob("*.md")]:
-            shutil.copy(log, logs)
+            shutil.copy(log, job.logs)
+        if (share / CARRIED).exists() and not job.carried:
+            shutil.copytree(share / CARRIED, job.logs / CARRIED)
+        times = [one for line, one in zip(machine.said, machine.times) if line.startswith(MARKS)]
+        lines = with_times(read(share / CASES), [start, *(wall for wall, _ in times)],
+                           [0, *(used for _, used in times)])
+        if is_over and options.xenstored == "xenstored":
+            note(job.release, lines, {suite for suite in job.suites if ":" not in suite})
+        keep(job.logs.parent if job.name else job.logs, job.release, lines,
+             figures | {"processorSeconds": round(machine.times[-1][1], 1) if machine.times else 0})
     code = machine.exit_code()
     if is_over and code == 0:
-        return 0, machine.said
-    show(logs)
+        return End(job, 0, machine.said)
+    show(job.logs)
     if not is_over:
         machine.said.append(f"dom0 did not come to its end within {options.timeout:.0f} s")
-    return code or 1, machine.said
+    return End(job, code or 1, machine.said)
 
 
 def main() -> int:
     """Exit code of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help="transfers, faults, many, compare, saves, "
-                        "restores, savefaults, agentless, lost, savetimes; without one all but compare and savetimes, "
-                        "in two machines")
+    parser.add_argument("suites", nargs="*", metavar="SUITE[:PATTERN]", help="transfers, faults, many, compare, saves, "
+                        "restores, savefaults, agentless, lost, savetimes, departures, arrivals; without one what CI wants, in two machines "
+                        "for each release")
+    parser.add_argument("--release", action="append", choices=RELEASES, help="whose packages; of several each takes over guests of the one before")
+    parser.add_argument("--carried", type=Path, metavar="FOLDER",
+                        help="for arrivals: what departures has left in the logs' folder of another release")
     parser.add_argument("--stubsave", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--agent", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--folder", type=Path, default=ROOT / ".build/xenlab",
-                        help="where the images are kept")
-    parser.add_argument("--only", default="", metavar="PATTERN", help="cases whose names it is found in")
+                        help="where the images are kept, in a folder for each release")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="the same for all suites that are named")
     parser.add_argument("--full", action="store_true", help="as many rounds as there are")
-    parser.add_argument("--timeout", type=float, default=1500, metavar="SECONDS")
+    parser.add_argument("--xenstored", choices=("xenstored", "oxenstored"), default="xenstored")
+    parser.add_argument("--timeout", type=float, default=3600, metavar="SECONDS",
+                        help="of this machine's time, for each emulated one")
     # Whoever ends this ends the machine, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    return asyncio.run(run(parser.parse_args()))
+    options = parser.parse_args()
+    options.folder = options.folder.resolve()
+    options.release = options.release or ["bookworm"]
+    return asyncio.run(run(options))
 
 
 if __name__ == "__main__":

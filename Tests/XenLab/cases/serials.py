@@ -55,6 +55,12 @@ class Serials:
                 self._changed.wait(left)
             return heard
 
+    def wait_until_closed(self, domain: int, seconds: float) -> None:
+        """All that it will ever say has been heard."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: domain not in self._open.values(), seconds):
+                raise TimeoutError(f"domain {domain}'s port is still there")
+
     def _run(self) -> None:
         poll = select.poll()
         poll.register(self._xenstore, select.POLLIN)
@@ -89,7 +95,9 @@ class Serials:
         if not data:
             poll.unregister(number)
             os.close(number)
-            del self._open[number]
+            with self._changed:
+                del self._open[number]
+                self._changed.notify_all()
             return
         with self._changed:
             heard = self._heard.setdefault(domain, bytearray())

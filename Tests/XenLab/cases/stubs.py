@@ -16,7 +16,7 @@ DEVICES = {
     "e1000": "-device e1000",
     "ahci, xhci, cirrus": "-device ich9-ahci -device qemu-xhci -device cirrus-vga",
     "virtio, AC97": "-device virtio-net-pci -device virtio-blk-pci,drive=d "
-                    "-drive if=none,id=d,driver=null-co -device AC97",
+                    "-drive if=none,id=d,driver=null-co -audiodev none,id=a -device AC97,audiodev=a",
 }
 
 
