@@ -27,6 +27,10 @@ const int stubsave_O_DIRECT = O_DIRECT;
 
 void stubsave_ignore_signal(int number) { signal(number, SIG_IGN); }
 
+long stubsave_find(const void *bytes, size_t count, const void *word, size_t length) {
+  const char *found = (const char *)memmem(bytes, count, word, length);
+  return found == NULL ? -1 : (long)(found - (const char *)bytes);
+}
 int stubsave_memfd_create(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 
 int stubsave_openat_in_root(int root, const char *path, int flags) {

@@ -25,6 +25,9 @@ public enum Isolation {
 
   public static var processNumber: Int32 { getpid() }
 
+  /// Of whoever has started this process; init's once that has ended.
+  public static var parentNumber: Int32 { getppid() }
+
   /// A build for tests with a sanitizer, which makes calls of its own.
   public static var isSanitized: Bool { stubsave_is_sanitized() != 0 }
 

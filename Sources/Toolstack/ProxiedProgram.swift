@@ -13,6 +13,7 @@ struct ProxiedProgram: ~Copyable {
   /// One that ends sooner than that has not worked.
   private static let earlyNanoseconds: UInt64 = 10_000_000_000
   private static let maxEarlyEnds = 3
+  private static let lookMilliseconds: Int32 = 5
 
   static func start(_ options: QMPProxyOptions) throws(ToolError) -> ProxiedProgram {
     guard let socket = SystemPath(bytes: options.socket.bytes + [UInt8](".stubsave".utf8)) else {
@@ -41,6 +42,20 @@ struct ProxiedProgram: ~Copyable {
   /// Readable once it has ended.
   var number: Int32 { process.number }
 
+  /// Waits until it listens, or is about to, or has ended, which is heard of otherwise. Nothing connects to
+  /// it for that: it takes one client at a time.
+  ///
+  /// - Returns: false if it does not in time.
+  func listens(until deadline: Deadline) throws(SystemError) -> Bool {
+    while (try? FileStatus.of(socket, followingLinks: false)) == nil {
+      if deadline.hasPassed { return false }
+      // Nothing tells that a name is there, but of its end.
+      let soon = Deadline(timeoutMilliseconds: UInt64(ProxiedProgram.lookMilliseconds))
+      if try Readable.wait(for: [process.number], until: soon)[0] { return true }
+    }
+    return true
+  }
+
   /// Connects to it; it may be about to listen.
   func connect(until deadline: Deadline) throws(SystemError) -> UnixSocket {
     while true {
@@ -53,7 +68,7 @@ struct ProxiedProgram: ~Copyable {
         else { throw error }
       }
       // Nothing tells that somebody listens.
-      try MonotonicClock.pause(milliseconds: 5)
+      try MonotonicClock.pause(milliseconds: ProxiedProgram.lookMilliseconds)
     }
   }
 

@@ -13,7 +13,8 @@ public struct QMPProxyOptions: Sendable {
   public let socket: SystemPath
   /// libxl's own proxy, which this one starts.
   public let program: SystemPath
-  /// Its arguments, without the last, the socket.
+  /// Its arguments, without the last, the socket, and without a node to say in that it runs: that is for
+  /// this one to say, once all is prepared that libxl relies on.
   public let arguments: [SystemPath]
   /// The node by which libxl learns that a proxy runs; nil if nobody asks.
   public let statePath: SystemPath?
@@ -96,6 +97,9 @@ public struct QMPProxy: ~Copyable {
       let relay = try attempt(options.socket) { () throws(SystemError) in try QMPRelay() }
       var proxy = QMPProxy(options, signals.number, listener, program, relay, log)
       proxy.standBy()
+      try proxy.prepareConsoles()
+      try proxy.announce()
+      proxy.collect()
       if let given { RestoreSession.run(given, options, signals.number, log) }
       try proxy.serve()
       proxy.end()
@@ -134,7 +138,10 @@ public struct QMPProxy: ~Copyable {
     } catch {
       logFailure(options.place.xenstore, ToolError(error, options.place.name))
     }
-    // Proxies that were killed, of domains that are no more; after libxl has what it waits for.
+  }
+
+  /// Proxies that were killed, of domains that are no more; after libxl has what it waits for.
+  private func collect() {
     do throws(ToolError) {
       for said in try Collecting.run(options.place.xenstore, waits: false) { log(said) }
     } catch {

@@ -26,7 +26,7 @@ public struct DomainWatch: ~Copyable {
 
   /// libxl writes it: the process that has the back ends of the stubdomain's consoles
   /// (libxl_dm.c, libxl__spawn_local_dm).
-  private static func consoleNode(_ domid: UInt32) -> Node {
+  static func consoleNode(_ domid: UInt32) -> Node {
     Node.domain(domid)("image")("device-model-pid")
   }
 

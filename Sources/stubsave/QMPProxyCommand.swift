@@ -84,7 +84,7 @@ struct QMPProxyCommand: ParsableCommand {
     restore.forceOption = "`stubsave hooks install xl --any-devices`"
     var options = QMPProxyOptions(
       stubdomain: stubdomain, target: target, socket: socket.path, program: program.path,
-      arguments: libxls, statePath: statePath?.path, place: place, dump: dump, restore: restore)
+      arguments: libxls(withStatePath: false), statePath: statePath?.path, place: place, dump: dump, restore: restore)
     options.maxConsoleBytes = settings.maxConsole.bytes
     return options
   }
@@ -96,13 +96,13 @@ struct QMPProxyCommand: ParsableCommand {
   }
 
   /// libxl's arguments, without the socket.
-  private var libxls: [SystemPath] {
+  private func libxls(withStatePath: Bool) -> [SystemPath] {
     var words: [SystemPath] = []
     if verbose { words.append(SystemPath(word: "--verbose")) }
     if let mode {
       words += [SystemPath(word: "--mode"), PathArgument(argument: mode)?.path].compactMap { $0 }
     }
-    if let statePath { words += [SystemPath(word: "--state-path"), statePath.path] }
+    if withStatePath, let statePath { words += [SystemPath(word: "--state-path"), statePath.path] }
     if let reconnectMarker {
       words.append(SystemPath(word: "--reconnect-marker=", number: UInt64(reconnectMarker)))
     }
@@ -111,7 +111,7 @@ struct QMPProxyCommand: ParsableCommand {
 
   private func becomeProgram() throws(ToolError) -> ExitStatus {
     do throws(SystemError) {
-      try Program.become(program.path, [program.path] + libxls + [socket.path])
+      try Program.become(program.path, [program.path] + libxls(withStatePath: true) + [socket.path])
     } catch {
       throw ToolError(error, program.path)
     }

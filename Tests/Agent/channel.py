@@ -4,7 +4,7 @@
 Of it there is what counts here: it binds the socket and fails if the name is taken, then writes
 `running` into the node that libxl watches, then serves one client at a time, by a new connection to
 $CHANNEL_QMP for each, and it leaves the socket's name behind. It appends its process id to
-$CHANNEL_STARTS first.
+$CHANNEL_STARTS first; with a FIFO $CHANNEL_GATE it binds nothing before somebody opens that.
 """
 
 import getopt
@@ -45,6 +45,9 @@ def main() -> int:
     _, node, path = words
     with open(os.environ["CHANNEL_STARTS"], "a", encoding="ascii") as starts:
         starts.write(f"{os.getpid()} {node}\n")
+    if gate := os.environ.get("CHANNEL_GATE"):
+        with open(gate, "wb"):
+            pass
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()

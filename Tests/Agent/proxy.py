@@ -21,6 +21,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "QEMU")]
 from machine import Lab, Score  # noqa: E402
 from places import parsed, parser  # noqa: E402
 import proxyblocked  # noqa: E402
+import proxyconsoles  # noqa: E402
 import proxyfaults  # noqa: E402
 import proxyhostile  # noqa: E402
 import proxyrestores  # noqa: E402
@@ -51,6 +52,9 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
         for name, case in with_one_guest():
             if options.only in name:
                 await score.case(name, case(here))
+    for consoles in proxyconsoles.CASES:
+        if options.only in (name := f"consoles: {consoles.__name__}"):
+            await score.case(name, consoles(bench))
     for blocked in proxyblocked.CASES:
         if options.only in (name := f"blocked: {blocked.__name__}"):
             await score.case(name, blocked(bench), proxyblocked.MOST_SECONDS)

@@ -35,7 +35,8 @@ void stubsave_ignore_signal(int signal);
 // The function, which Swift takes for the structure of the same name.
 int stubsave_flock(int fd, int operation);
 
-// Want _GNU_SOURCE.
+// Want _GNU_SOURCE. find: where `word` begins, -1 if it is not there.
+long stubsave_find(const void *bytes, size_t count, const void *word, size_t length);
 int stubsave_memfd_create(const char *name);
 extern const int stubsave_O_TMPFILE;
 extern const int stubsave_O_PATH;
