@@ -51,7 +51,7 @@ struct ProxiedProgram: ~Copyable {
       if deadline.hasPassed { return false }
       // Nothing tells that a name is there, but of its end.
       let soon = Deadline(timeoutMilliseconds: UInt64(ProxiedProgram.lookMilliseconds))
-      if try Readable.wait(for: [process.number], until: soon)[0] { return true }
+      if try Readable.wait(for: [Readable.Interest(process.number)], until: soon)[0] { return true }
     }
     return true
   }

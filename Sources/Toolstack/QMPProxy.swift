@@ -28,6 +28,9 @@ public struct QMPProxyOptions: Sendable {
 
   /// More than any log that somebody would read, less than a disk.
   public static let defaultMaxConsoleBytes: UInt64 = 1 << 30
+  /// QEMU 10 keeps its display in a file in memory, of 640 x 480 pixels of 4 bytes, for which the limit holds,
+  /// too: with less than 1,228,800 bytes the kernel ends it.
+  public static let minConsoleBytes: UInt64 = 2 << 20
 
   public init(
     stubdomain: UInt32, target: UInt32, socket: SystemPath, program: SystemPath,
@@ -203,8 +206,17 @@ public struct QMPProxy: ~Copyable {
       text.append("the QEMU of its consoles has disk images, too: its files are not limited")
       return log(text)
     }
+    if options.maxConsoleBytes < QMPProxyOptions.minConsoleBytes {
+      var text = PlainText()
+      text.append("--max-console is less than ")
+      text.append(QMPProxyOptions.minConsoleBytes)
+      text.append(", with which that QEMU would end; it is taken for that")
+      log(text)
+    }
     do throws(SystemError) {
-      try FileLimit.set(ofProcess: process, bytes: options.maxConsoleBytes)
+      try FileLimit.set(
+        ofProcess: process,
+        bytes: max(options.maxConsoleBytes, QMPProxyOptions.minConsoleBytes))
     } catch {
       logFailure(
         SystemPath(word: "process ", number: UInt64(process)),

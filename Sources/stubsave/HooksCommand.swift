@@ -56,6 +56,18 @@ struct HooksInstall: ParsableCommand {
 
   @OptionGroup var output: OutputOptions
 
+  /// Not of `qmp-proxy`: one that was installed before there was such a limit still starts stubdomains.
+  func validate() throws {
+    let least = QMPProxyOptions.minConsoleBytes
+    guard settings.maxConsole.bytes == 0 || settings.maxConsole.bytes >= least else {
+      throw ValidationError(
+        """
+        --max-console must be at least \(least), or 0 for no limit: it holds for every file of the QEMU in dom0 \
+        that serves the consoles, also for the one that QEMU 10 keeps its display in, and that QEMU would end.
+        """)
+    }
+  }
+
   func run() throws {
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
       var options = hooks.options()

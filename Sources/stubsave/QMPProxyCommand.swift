@@ -133,7 +133,10 @@ struct ProxySettings: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Most bytes of each file in dom0 that a stubdomain's consoles are written to; 0 is no limit.",
+      """
+      Most bytes of each file in dom0 that a stubdomain's consoles are written to, at least 2MiB; 0 is no \
+      limit.
+      """,
       valueName: "size"))
   var maxConsole = ByteCount(bytes: QMPProxyOptions.defaultMaxConsoleBytes)
 

@@ -18,7 +18,7 @@ from machine import SAVE, Failure, expect, running, state_in
 from proxied import CHANNEL_NODE, DOMID, RUNTIME, UUID, Scene, expect_starts
 from wire import Saving
 
-CONSOLE_BYTES = 123 << 20
+CONSOLE_BYTES, LEAST_CONSOLE_BYTES = 123 << 20, 2 << 20
 MORE_BYTES = 6 << 20  # than the first disk has
 
 
@@ -171,7 +171,13 @@ async def consoles(here: Scene) -> str:
             found = resource.prlimit(console.pid, resource.RLIMIT_FSIZE)
             expect(found == before, f"without a limit: {found}")
         await here.bench.store.remove(node)
-    return f"{CONSOLE_BYTES} bytes; {proxy.log.strip()}"
+        # Of a hook from before there was a least one: the QEMU would not start.
+        async with here.proxy("--max-console", "262144") as less, running("sleep", "60") as console:
+            await here.bench.store.write(node, console.pid)
+            await limited(console.pid, (LEAST_CONSOLE_BYTES, LEAST_CONSOLE_BYTES))
+            expect("--max-console is less than 2097152" in less.log, less.log)
+        await here.bench.store.remove(node)
+    return f"{CONSOLE_BYTES} bytes; {proxy.log.strip()}; {less.log.strip()}"
 
 
 async def busy(here: Scene) -> str:

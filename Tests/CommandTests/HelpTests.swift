@@ -90,6 +90,7 @@ struct HelpTests {
     ["read", "good", "--stream", "a/b"], ["read", "good", "--stream", ".a"],
     ["read", "good", "-o", ""], ["read", "good", "--json"], ["read", "good", "--json", "-o", "-"],
     ["verify", "good", "--replay", "."], ["verify", "good", "--force"],
+    ["hooks", "install", "xl", "--dry-run", "--max-console", "2097151"],
   ]
 
   @Test(arguments: wrong) func aWrongCommandLine(arguments: [String]) async throws {

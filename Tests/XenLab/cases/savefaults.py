@@ -242,7 +242,7 @@ def console_flooded(serials: Serials) -> str:
     return f"{size} bytes, its QEMU was ended"
 
 
-CONSOLE_BYTES, STATES = 256 << 10, Path("/var/lib/xen")
+CONSOLE_BYTES, STATES = 2 << 20, Path("/var/lib/xen")
 
 
 # Migration.
