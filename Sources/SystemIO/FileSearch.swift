@@ -5,7 +5,8 @@ public enum FileSearch {
   private static let pieceBytes = 1 << 20
 
   /// Whether the word stands in the file.
-  public static func contains(_ word: StaticString, in path: SystemPath) throws(SystemError) -> Bool {
+  public static func contains(_ word: StaticString, in path: SystemPath) throws(SystemError) -> Bool
+  {
     let file = try FileDescriptor.open(path, .read)
     var buffer = AlignedBuffer(byteCount: pieceBytes)
     return try offset(of: word, in: file, from: 0, &buffer) != nil

@@ -84,7 +84,8 @@ struct QMPProxyCommand: ParsableCommand {
     restore.forceOption = "`stubsave hooks install xl --any-devices`"
     var options = QMPProxyOptions(
       stubdomain: stubdomain, target: target, socket: socket.path, program: program.path,
-      arguments: libxls(withStatePath: false), statePath: statePath?.path, place: place, dump: dump, restore: restore)
+      arguments: libxls(withStatePath: false), statePath: statePath?.path, place: place, dump: dump,
+      restore: restore)
     options.maxConsoleBytes = settings.maxConsole.bytes
     return options
   }
