@@ -48,10 +48,10 @@ class Proxy:
                 self.log += line.decode("ascii")
                 self._news.notify_all()
 
-    async def said(self, text: str) -> None:
-        """Wait until it has said that."""
+    async def said(self, text: str, times: int = 1) -> None:
+        """Wait until it has said that so often."""
         async with self._news:
-            await self._news.wait_for(lambda: text in self.log)
+            await self._news.wait_for(lambda: self.log.count(text) >= times)
 
     def channels(self) -> list[int]:
         """Process ids of libxl's own proxies that it has started so far."""
