@@ -23,6 +23,7 @@ class Blocked(NamedTuple):
     saves: bool  # else it dies of it
     loads: bool = False  # what it has saved
     also: str = ""  # another device of which it says so
+    saved_since: int = 99  # the QEMU that saves it
 
     def machine(self, directory: Path, program: str | None = None) -> Machine:
         """With that device."""
@@ -34,7 +35,7 @@ class Blocked(NamedTuple):
 
 
 NVME = Blocked("nvme", f"{VGA}-drive file=null-co://,if=none,id=n,format=raw "
-               "-device nvme,drive=n,serial=x", saves=False)
+               "-device nvme,drive=n,serial=x", saves=False, saved_since=11)
 IVSHMEM = Blocked("ivshmem", f"{VGA}-object memory-backend-ram,id=m,size=1M,share=on "
                   "-device ivshmem-plain,memdev=m,master=off", saves=True)
 CRYPTO = Blocked("virtio-crypto", f"{VGA}-object cryptodev-backend-builtin,id=c "
@@ -46,7 +47,7 @@ ALL = (
     Blocked("usb-audio", f"{USB}-audiodev none,id=a -device usb-audio,audiodev=a", saves=False),
     Blocked("usb-serial", f"{USB}-device usb-serial,chardev=null", saves=False),
     Blocked("usb-net", f"{USB}-device usb-net,netdev=net", saves=False),
-    IVSHMEM._replace(device="ivshmem and nvme", saves=False, also=NVME.devices.removeprefix(VGA)
+    IVSHMEM._replace(device="ivshmem and nvme", saves=False, saved_since=11, also=NVME.devices.removeprefix(VGA)
                      .join((" ", ""))),
 )  # fmt: skip
 
@@ -73,6 +74,11 @@ class Blockers:
         """All that there are."""
         name = self._this.device
         async with self._lab.guest(self._this.machine(self._lab.directory), self._ram) as guest:
+            version = (await guest.monitor.execute("query-version"))["qemu"]["major"]
+            if version >= self._this.saved_since:
+                if self._this is NVME:
+                    await self._score.case(f"not blocked: {name}", self.not_blocked(guest))
+                return
             await self._score.case(f"blocked: {name}: refused", self.refused(guest))
             await self._score.case(f"blocked: {name}: not asked", self.unasked(guest))
         if self._this is NVME:
@@ -99,6 +105,19 @@ class Blockers:
         expect(not path.exists(), f"{outcome}; a file is there")
         await guest.monitor.expect_no_fdsets()
         return outcome.message
+
+    async def not_blocked(self, guest: Guest) -> str:
+        """A QEMU that saves it is not refused, and takes back what it has saved."""
+        found = (await guest.monitor.execute("query-migrate")).get("blocked-reasons", [])
+        expect(found == [], joined(found))
+        path = self._lab.path("state")
+        await self._lab.good("dump", "--qmp", guest.qmp, "-o", path, "--pause")
+        await guest.goes_on()
+        async with self._lab.guest(self._this.machine(self._lab.directory), self._ram, "-S", *INCOMING,
+                                   keep_ram=True) as other:
+            await self._lab.good("restore", "--qmp", other.qmp, "-i", path, "--require-trailer")
+            other.expect_quiet()
+        return "saved and loaded"
 
     async def unasked(self, guest: Guest) -> str:
         """As it was before: QEMU dies, or writes something."""

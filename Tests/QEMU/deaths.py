@@ -220,8 +220,9 @@ class Deaths:
                 return await self._expect_death(guest, qmp, after_save)
 
     async def crashes(self) -> str:
-        """An nvme, of which QEMU 7.2 cannot save the state: it crashes while it writes."""
-        machine = self._machine._replace(disk="nvme,serial=1")
+        """A usb-audio, of which no QEMU up to 11 can save the state: it crashes while it writes."""
+        machine = self._machine._replace(devices=f"{self._machine.devices} -device piix3-usb-uhci,id=usb "
+                                         "-audiodev none,id=a -device usb-audio,audiodev=a")
         async with self._lab.guest(machine, self._ram) as guest:
             return await self._expect_death(guest, guest.qmp, False, "--ignore-blockers")
 

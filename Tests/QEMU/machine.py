@@ -264,9 +264,9 @@ class Lab:
             f"-netdev hubport,id=net,hubid=0 {machine.devices} "
             f"-device {machine.disk},drive=boot,bootindex=1 "
             f"-chardev socket,id=stubsave,path={qmp},server=on,wait=off "
-            f"-mon stubsave,mode=control "
+            f"-qmp chardev:stubsave "
             f"-chardev socket,id=com1,fd={serial_end.fileno()} -serial chardev:com1 "
-            f"-chardev socket,id=test,fd={control_end.fileno()} -mon test,mode=control").split()
+            f"-chardev socket,id=test,fd={control_end.fileno()} -qmp chardev:test").split()
         ends = (control_end.fileno(), serial_end.fileno())
         control_streams = await asyncio.open_unix_connection(sock=control)
         serial_streams = await asyncio.open_unix_connection(sock=serial)
