@@ -27,13 +27,16 @@ ROWS = (
     ("`make test` on a minimal host", ("host test",)),
     ("`make demo` with its QEMU", ("demo",)),
     ("local round trips with its QEMU", ("roundtrips", "bitflips", "statefiles", "sweep")),
-    ("`dump`, `restore` of PV guests' QEMUs", ("transfers",)),
-    ("the same, faults and many at once", ("faults", "many")),
+    ("`dump` and `restore` of PV guests' QEMUs", ("transfers",)),
+    ("the same, with faults", ("faults",)),
+    ("the same, many at once", ("many",)),
     ("`xl create`, `save`, `restore`, `migrate`", ("saves",)),
-    ("`xl restore` of what must not be restored", ("restores",)),
+    ("`xl restore` of what must not be restored, too", ("restores",)),
     ("`xl suspend`, `resume`", ("suspends",)),
-    ("`xl save`, `migrate` with faults", ("savefaults", "lost")),
+    ("`xl save` and `migrate` with faults", ("savefaults", "lost")),
     ("a stubdomain without our agent", ("agentless",)),
+    ("saved for the next release", ("departures",)),
+    ("restored from the release before", ("arrivals",)),
 )
 NOT_RUN = "not run"
 

@@ -19,7 +19,7 @@ from releases import Release
 from results import RESULTS, record
 
 CASES = "cases.jsonl"  # in the share: a line from dom0 for each, as it ends
-RESULTS = "results.json"
+OUTCOMES = "results.json"
 MARKS = ("ok ", "FAILED ")  # with which dom0 says the same to whoever looks on
 
 
@@ -40,7 +40,7 @@ def with_times(lines: list[dict[str, object]], wall: list[float], used: list[flo
 
 def keep(folder: Path, release: Release, lines: list[dict[str, object]], machine: dict[str, object]) -> None:
     """Another machine's, with those that are there already."""
-    file = folder / RESULTS
+    file = folder / OUTCOMES
     whole = json.loads(file.read_text()) if file.exists() else {
         "release": release.suite, "name": release.name, "versions": {}, "machines": [], "cases": []}
     for line in lines:
