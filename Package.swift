@@ -45,10 +45,18 @@ let package = Package(
     .target(
       name: "Rendezvous", dependencies: ["SaveDisk", "SystemIO", "Xenstore"],
       swiftSettings: strict),
+    .systemLibrary(name: "CXenVchan", pkgConfig: "xenvchan", providers: [.apt(["libxen-dev"])]),
+    .target(
+      name: "Vchan", dependencies: ["CXenVchan", "SystemIO"], swiftSettings: strict,
+      linkerSettings: [
+        .linkedLibrary("xenvchan"), .linkedLibrary("xengnttab"), .linkedLibrary("xenevtchn"),
+        .linkedLibrary("xenstore"), .linkedLibrary("xentoolcore"), .linkedLibrary("xentoollog"),
+      ]),
     .target(
       name: "Agent",
       dependencies: [
-        "Transfer", "QEMUMonitor", "Rendezvous", "Xenstore", "SaveDisk", "Codecs", "SystemIO",
+        "Transfer", "QEMUMonitor", "Rendezvous", "Xenstore", "Vchan", "SaveDisk", "Codecs",
+        "SystemIO",
       ],
       swiftSettings: strict),
     .executableTarget(name: "stubsave-agent", dependencies: ["Agent"]),

@@ -59,25 +59,28 @@ func requireCarrier(_ carrier: CarrierArgument) throws(AgentFailure) {
 
 /// The cells as the stubdomain has them; paths begin at its own directory.
 func xenstoreCells(_ socket: SystemPath?) throws(AgentFailure) -> XenstoreCells {
-  let device = SystemPath(word: "/dev/xen/xenbus")
-  let deadline = Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds)
-  var connection: XenstoreConnection
-  do throws(XenstoreError) {
-    if let socket {
-      connection = try XenstoreConnection.connect(to: socket, deadline: deadline)
-    } else {
-      connection = try XenstoreConnection.openDevice(device, deadline: deadline)
-    }
-  } catch {
-    throw AgentFailure(.stubdomainFailed, socket ?? device) { $0.append(error) }
-  }
+  var connection = try xenstoreConnection(socket)
   introduce(&connection)
   do throws(CellError) {
     return try XenstoreCells.watching(
       SystemPath(word: "stubsave/offer"), saying: SystemPath(word: "stubsave/answer"),
       over: connection)
   } catch {
-    throw AgentFailure(.stubdomainFailed, socket ?? device) { $0.append(error) }
+    throw AgentFailure(.stubdomainFailed, socket ?? xenbus) { $0.append(error) }
+  }
+}
+
+/// Where a stubdomain has xenstore.
+let xenbus = SystemPath(word: "/dev/xen/xenbus")
+
+/// - Parameter socket: nil is `xenbus`.
+func xenstoreConnection(_ socket: SystemPath?) throws(AgentFailure) -> XenstoreConnection {
+  let deadline = Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds)
+  do throws(XenstoreError) {
+    if let socket { return try XenstoreConnection.connect(to: socket, deadline: deadline) }
+    return try XenstoreConnection.openDevice(xenbus, deadline: deadline)
+  } catch {
+    throw AgentFailure(.stubdomainFailed, socket ?? xenbus) { $0.append(error) }
   }
 }
 

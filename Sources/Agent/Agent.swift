@@ -27,6 +27,7 @@ public func agentMain(
     case .write(let path): try write(to: path)
     case .read(let path): try read(from: path)
     case .serve(let arguments): try serve(arguments)
+    case .channel(let arguments): try channel(arguments)
     case .load(let arguments): try load(arguments)
     }
     return Int32(ExitStatus.good.rawValue)

@@ -13,6 +13,8 @@ enum AgentCommand {
 
   /// Attends to dom0's offers beside a QEMU.
   case serve(ServeArguments)
+  /// Serves QEMU's QMP to dom0 over a vchan.
+  case channel(ChannelArguments)
   /// Waits for a state, verifies it, and becomes a QEMU that finds it as an open file.
   case load(LoadArguments)
 
@@ -20,9 +22,11 @@ enum AgentCommand {
     usage: stubsave-agent write DEVICE < STATE
            stubsave-agent read DEVICE > STATE
            stubsave-agent serve MONITOR CARRIER [MAXBYTES [DEVICES [STARTMS]]]
+           stubsave-agent channel MONITOR DOMID [CARRIER]
            stubsave-agent load FD CARRIER MAXBYTES DEVICES PROGRAM ARGUMENT...
     serve attends to dom0's offers beside a QEMU. load waits for a state from dom0, verifies it,
-    and becomes PROGRAM with the state as open file FD.
+    and becomes PROGRAM with the state as open file FD. channel gives dom0 the QMP of a QEMU that
+    serves the guest DOMID, over a vchan, as vchan-socket-proxy does; it keeps every client.
     MONITOR is a QMP socket of QEMU's. CARRIER is xenstore (the device /dev/xen/xenbus),
     xenstore:SOCKET, or fd:N, an open SOCK_SEQPACKET socket. MAXBYTES is the largest state, by
     default 67108864. DEVICES is the directory of block devices, by default /dev. STARTMS is how
@@ -38,6 +42,8 @@ enum AgentCommand {
       self = .read(arguments[1])
     } else if arguments[0].isWord("serve"), let serve = ServeArguments(arguments) {
       self = .serve(serve)
+    } else if arguments[0].isWord("channel"), let channel = ChannelArguments(arguments) {
+      self = .channel(channel)
     } else if arguments[0].isWord("load"), let load = LoadArguments(arguments) {
       self = .load(load)
     } else {
@@ -109,6 +115,27 @@ struct ServeArguments {
     if words.count > 5 {
       guard let number = Decimal.read(words[5].bytes), number > 0 else { return nil }
       startMilliseconds = number
+    }
+  }
+}
+
+struct ChannelArguments {
+  let monitor: SystemPath
+  /// The guest whose QEMU it is.
+  let target: UInt64
+  /// xenstored's socket; nil is /dev/xen/xenbus. libxenvchan finds it by itself (XENSTORED_PATH).
+  var xenstore: SystemPath?
+
+  /// - Parameter words: beginning with "channel".
+  init?(_ words: [SystemPath]) {
+    guard words.count == 3 || words.count == 4, let target = Decimal.read(words[2].bytes),
+      target > 0 && target < 32_752
+    else { return nil }
+    monitor = words[1]
+    self.target = target
+    if words.count == 4 {
+      guard case .xenstore(let socket) = CarrierArgument(words[3]) else { return nil }
+      xenstore = socket
     }
   }
 }

@@ -29,7 +29,7 @@ from places import (LARGE, LIMIT, MACHINE, detach, loop_device, parsed, parser, 
                     transfer_id)
 
 DOMID = 5
-MOST_PROGRAM_BYTES = 1_100_000
+MOST_PROGRAM_BYTES = 1_300_000
 MOST_PEAK_KIB = 1536
 
 

@@ -18,8 +18,10 @@ import Testing
     "ZstdCodec": ["Codecs", "SaveDisk", "CZstd", "CDeflate"],
     "SystemIO": ["CSystem"],
     "Transfer": ["SaveDisk", "Codecs", "SystemIO"],
+    "Vchan": ["CXenVchan", "SystemIO"],
     "Agent": [
-      "Transfer", "QEMUMonitor", "Rendezvous", "Xenstore", "SaveDisk", "Codecs", "SystemIO",
+      "Transfer", "QEMUMonitor", "Rendezvous", "Xenstore", "Vchan", "SaveDisk", "Codecs",
+      "SystemIO",
     ],
     "stubsave-agent": ["Agent"],
     "QEMUMonitor": ["SaveDisk", "SystemIO"],
@@ -109,8 +111,8 @@ import Testing
   @Test func `every target is in the table`() throws {
     let folders = try FileManager.default.contentsOfDirectory(atPath: Self.sources.path)
     let systemModules: Set = [
-      "CXXH3", "CXXHash", "CLZ4", "CZlib", "CZstd", "CDeflate", "CBlkid", "CXenCall", "CSeccomp",
-      "CSystem", "CProgram",
+      "CXXH3", "CXXHash", "CLZ4", "CZlib", "CZstd", "CDeflate", "CBlkid", "CXenCall", "CXenVchan",
+      "CSeccomp", "CSystem", "CProgram",
     ]
     // What `make install` copies, and no module.
     let others: Set = ["udev"]
