@@ -83,6 +83,7 @@ build: deps agent decoder
 	$(SWIFT) build $(STATIC) --product stubsave
 	@install -m 755 $(AGENT) .build/release/stubsave-agent
 	@install -m 755 $(DECODER) .build/release/stubsave-decode
+	@ln -sf stubsave .build/release/stubsave-qmp-proxy
 
 agent: deps
 	$(SWIFT) build $(EMBEDDED) --product stubsave-agent
@@ -272,6 +273,7 @@ fixtures: test-deps
 
 install: build
 	install -D -m 755 .build/release/stubsave $(DESTDIR)$(prefix)/bin/stubsave
+	ln -sf stubsave $(DESTDIR)$(prefix)/bin/stubsave-qmp-proxy
 	install -D -m 755 $(AGENT) $(DESTDIR)$(prefix)/lib/stubsave/stubsave-agent
 	install -D -m 755 $(DECODER) $(DESTDIR)$(prefix)/lib/stubsave/stubsave-decode
 	install -D -m 644 Sources/udev/59-stubsave.rules $(DESTDIR)$(udevrulesdir)/59-stubsave.rules

@@ -15,3 +15,4 @@ __attribute__((constructor(101))) static void start(int count, char **values) {
 
 int stubsave_argument_count(void) { return argument_count; }
 const char *stubsave_argument(int index) { return arguments[index]; }
+char **stubsave_arguments(void) { return arguments; }

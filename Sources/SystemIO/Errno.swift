@@ -19,6 +19,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
   case seek, inotify, dup, exec, receive
   case socketpair, pipe, spawn, pidfd, wait, kill, readlink, mkdir, listen, accept, limit, fchmod
   case prctl, unshare, chroot, setresuid, capset, setrlimit, closeRange, fcntl, thread
+  case access
 
   public var name: StaticString {
     switch self {
@@ -76,6 +77,7 @@ public enum SystemCall: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case .closeRange: "close_range"
     case .fcntl: "fcntl"
     case .thread: "clone"
+    case .access: "faccessat"
     }
   }
 }

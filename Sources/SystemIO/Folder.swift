@@ -67,6 +67,25 @@ public struct Folder: ~Copyable {
     }
   }
 
+  /// Where a symbolic link leads, as it says itself.
+  public func target(ofLink name: SystemPath) throws(SystemError) -> SystemPath {
+    guard let path = procPath.appending([UInt8](name.bytes)) else {
+      throw SystemError(.open, errno: EINVAL)
+    }
+    return try Names.target(of: path)
+  }
+
+  /// Its file system takes no change.
+  public func isReadOnly() throws(SystemError) -> Bool {
+    do throws(SystemError) {
+      try Syscalls.requireWritable(descriptor.number)
+    } catch {
+      if error.errno == EROFS { return true }
+      if error.errno != EACCES { throw error }
+    }
+    return false
+  }
+
   /// For reading. No symbolic link; a FIFO is not waited for.
   public func open(_ name: SystemPath) throws(SystemError) -> FileDescriptor {
     try open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0)

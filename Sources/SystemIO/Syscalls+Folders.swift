@@ -18,6 +18,13 @@ extension Syscalls {
     return status
   }
 
+  /// Whether the directory itself could be changed (faccessat(2)).
+  static func requireWritable(_ directory: Int32) throws(SystemError) {
+    _ = try run(.access) {
+      unsafe SystemPath(word: ".").withCString { unsafe faccessat(directory, $0, W_OK, 0) }
+    }
+  }
+
   /// Of a symbolic link, the link.
   static func link(
     _ name: SystemPath, to other: SystemPath, in directory: Int32

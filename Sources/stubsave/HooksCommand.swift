@@ -25,6 +25,15 @@ struct HooksOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The system that is meant, if not this one.", valueName: "directory"))
   var root = PathArgument(path: SystemPath(word: "/"))
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      Where libxl starts its proxy, if Xen was built for another place than the usual ones; may be \
+      repeated.
+      """,
+      valueName: "program"))
+  var place: [String] = []
+
   func validate() throws {
     guard root.path.bytes.first == UInt8(ascii: "/") else {
       throw ValidationError("--root must begin with /.")
@@ -34,6 +43,7 @@ struct HooksOptions: ParsableArguments {
   func options() -> HookOptions {
     var options = HookOptions()
     options.root = root.path
+    options.places = place
     return options
   }
 }
@@ -111,7 +121,7 @@ struct HooksShow: ParsableCommand {
 
   func run() throws {
     try Console.run(json: output.json) { () throws(ToolError) -> ExitStatus in
-      let places = try Hooks.places(hooks.root.path)
+      let places = try Hooks.places(hooks.options())
       // Without Xen running there is nobody to be listed.
       let isHere =
         hooks.root.path.text == "/" && FileManager.default.fileExists(atPath: xenstore.path.text)
@@ -120,7 +130,10 @@ struct HooksShow: ParsableCommand {
         try Console.say(json: HooksReport(places, others))
         return .good
       }
-      for place in places { try Console.say(HooksText.line(place)) }
+      let isHooked = places.contains { $0.state == .ours || $0.state == .orphaned }
+      for place in places {
+        try Console.say(HooksText.line(place, isTheOnlyKind: !isHooked))
+      }
       for stubdomain in others { try Console.say(HooksText.line(stubdomain)) }
       return .good
     }
@@ -141,20 +154,29 @@ enum HooksText {
     return .good
   }
 
-  static func line(_ place: HookPlace) -> String {
+  /// - Parameter isTheOnlyKind: ours is in no place.
+  static func line(_ place: HookPlace, isTheOnlyKind: Bool) -> String {
+    let command = { (verb: String) in
+      "`stubsave hooks \(verb) xl\(place.isGiven ? " --place \(place.path)" : "")`"
+    }
+    let aside = place.aside.split(separator: "/").last ?? ""
     switch place.state {
-    case .original: "\(place.path): libxl's own; `stubsave hooks install xl` puts ours there"
-    case .ours: "\(place.path): stubsave's; libxl's own is vchan-socket-proxy.distrib"
+    case .original where isTheOnlyKind:
+      return "\(place.path): libxl's own; \(command("install")) puts ours there"
+    case .original:
+      return "\(place.path): libxl's own, and ours is elsewhere: guests of this Xen are not saved "
+        + "over a disk; \(command("install")) puts ours there, too"
+    case .ours: return "\(place.path): stubsave's; libxl's own is \(aside)"
     case .orphaned:
-      "\(place.path): stubsave's, of a Xen that is no longer there; "
-        + "`stubsave hooks remove xl` takes it away"
+      return "\(place.path): stubsave's, of a Xen that is no longer there; "
+        + "\(command("remove")) takes it away"
     case .empty:
-      "\(place.path): nothing, but libxl's own is vchan-socket-proxy.distrib; "
-        + "`stubsave hooks install xl` puts ours there, `remove` libxl's own"
+      return "\(place.path): nothing, but libxl's own is \(aside); "
+        + "\(command("install")) puts ours there, `remove` libxl's own"
     case .gone:
-      "\(place.path): not there, but dpkg diverts it; `stubsave hooks remove xl` ends that"
+      return "\(place.path): not there, but dpkg diverts it; \(command("remove")) ends that"
     case .unclear:
-      "\(place.path): it or vchan-socket-proxy.distrib is neither libxl's own nor stubsave's; "
+      return "\(place.path): it or \(aside) is neither libxl's own nor stubsave's; "
         + "look what they are"
     }
   }

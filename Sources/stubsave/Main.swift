@@ -9,6 +9,14 @@ enum Main {
   static func main() {
     StandardStreams.reserve()
     FileSizeLimit.becomesAnError()
+    if QMPProxyProgram.isCalled {
+      do {
+        if let words = try QMPProxyProgram.words() { run(words) }
+      } catch {
+        Stubsave.exit(withError: Stubsave.exitCode(for: error))
+      }
+      return
+    }
     var words: [SystemPath] = []
     for index in 1..<max(stubsave_argument_count(), 1) {
       guard let argument = unsafe stubsave_argument(index) else { continue }
@@ -18,7 +26,10 @@ enum Main {
       do { try plain.run() } catch { Stubsave.exit(withError: Stubsave.exitCode(for: error)) }
       return
     }
-    let arguments = words.map { ArgumentText.encode($0.bytes) }
+    run(words.map { ArgumentText.encode($0.bytes) })
+  }
+
+  private static func run(_ arguments: [String]) {
     do {
       var command = try Stubsave.parseAsRoot(arguments)
       try command.run()

@@ -15,18 +15,18 @@ struct QMPProxyCommand: ParsableCommand {
     discussion: """
       libxl starts it, not you: 'stubsave hooks' puts it there. libxl's own program runs behind it, \
       and gets everything that is not the QMP of a stubdomain's QEMU.
+
+      'stubsave-qmp-proxy' is the same with vchan-socket-proxy's own command line, for a Xen that is \
+      built to start it.
       """)
 
-  @Option(help: ArgumentHelp("libxl's own vchan-socket-proxy.", valueName: "program"))
-  var program: PathArgument
-
-  @Option(help: ArgumentHelp("Where libxl has its state files.", valueName: "directory"))
-  var states = PathArgument(path: SystemPath(word: "/var/lib/xen"))
+  @OptionGroup var place: ProxyPlace
 
   @OptionGroup var settings: ProxySettings
 
-  @Option(help: ArgumentHelp("The socket of dom0's xenstored.", valueName: "socket"))
-  var xenstore: PathArgument?
+  /// Of `stubsave-qmp-proxy`, for messages.
+  @Flag(help: .hidden)
+  var byFile = false
 
   @Flag(name: .shortAndLong, help: "As vchan-socket-proxy has it.")
   var verbose = false
@@ -40,7 +40,9 @@ struct QMPProxyCommand: ParsableCommand {
   var statePath: PathArgument?
 
   /// Of Qubes' vchan-socket-proxy.
-  @Option(help: ArgumentHelp("As Qubes' vchan-socket-proxy has it.", valueName: "byte"))
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("As Qubes' vchan-socket-proxy has it.", valueName: "byte"))
   var reconnectMarker: UInt8?
 
   @Argument(help: ArgumentHelp("The stubdomain.", valueName: "domid"))
@@ -56,15 +58,29 @@ struct QMPProxyCommand: ParsableCommand {
     SignalsAsErrors.ofPipes()
     settings.sandbox.apply(timeoutMilliseconds: settings.timeout.milliseconds)
     try Console.run(json: false) { () throws(ToolError) -> ExitStatus in
-      guard let target = QMPChannel.target(of: channel.path, stubdomain), mode == nil else {
-        return try becomeProgram()
+      let program = try Hooks.libxlsOwn(place.program?.path)
+      guard let target = QMPChannel.target(of: channel.path, stubdomain), isForLibxl else {
+        return try become(program)
       }
-      try QMPProxy.run(try options(target)) { Console.complain($0) }
+      try QMPProxy.run(try options(target, program)) { Console.complain($0) }
       return .good
     }
   }
 
-  private func options(_ target: UInt32) throws(ToolError) -> QMPProxyOptions {
+  /// It listens at a path for clients, one after the other.
+  private var isForLibxl: Bool {
+    if let mode, mode != "client" { return false }
+    let word = ArgumentText.encode(socket.path.bytes)
+    // strtoll(3) takes it for an open file's number.
+    let isHex = word.hasPrefix("0x") || word.hasPrefix("0X")
+    return word != "-" && Int64(word) == nil
+      && !(isHex && Int64(word.dropFirst(2), radix: 16) != nil)
+  }
+
+  private func options(
+    _ target: UInt32, _ program: SystemPath
+  ) throws(ToolError) -> QMPProxyOptions {
+    let xenstore = self.place.xenstore
     var place = StubdomainPlace(.domid(stubdomain))
     if let xenstore { place.xenstore = xenstore.path }
     place.maxSumBytes = settings.maxDisks.bytes
@@ -72,18 +88,24 @@ struct QMPProxyCommand: ParsableCommand {
     transfer.maxStateBytes = settings.maxState.bytes
     transfer.timeoutMilliseconds = settings.timeout.milliseconds
     transfer.blockers = settings.ignoreBlockers ? .ignore : .heed
-    transfer.ignoreBlockersOption = "`stubsave hooks install xl --ignore-blockers`"
+    transfer.ignoreBlockersOption =
+      byFile
+      ? "`ignore-blockers` in qmp-proxy.conf" : "`stubsave hooks install xl --ignore-blockers`"
     var dump = DumpOptions(transfer, output: try file("qemu-save.", target))
     // libxl reads it at once, and removes it.
     dump.isDurable = false
     var restore = RestoreOptions(transfer, input: try file("qemu-resume.", target))
     restore.isRootsFile = true
     restore.requiresTrailer = !settings.trailer.acceptUnverified
-    restore.acceptOption = "`stubsave hooks install xl --accept-unverified`"
+    restore.acceptOption =
+      byFile
+      ? "`accept-unverified` in qmp-proxy.conf"
+      : "`stubsave hooks install xl --accept-unverified`"
     restore.isForced = settings.anyDevices
-    restore.forceOption = "`stubsave hooks install xl --any-devices`"
+    restore.forceOption =
+      byFile ? "`any-devices` in qmp-proxy.conf" : "`stubsave hooks install xl --any-devices`"
     var options = QMPProxyOptions(
-      stubdomain: stubdomain, target: target, socket: socket.path, program: program.path,
+      stubdomain: stubdomain, target: target, socket: socket.path, program: program,
       arguments: libxls(withStatePath: false), statePath: statePath?.path, place: place, dump: dump,
       restore: restore)
     options.maxConsoleBytes = settings.maxConsole.bytes
@@ -92,8 +114,8 @@ struct QMPProxyCommand: ParsableCommand {
 
   private func file(_ name: StaticString, _ target: UInt32) throws(ToolError) -> SystemPath {
     let name = [UInt8](SystemPath(word: name, number: UInt64(target)).bytes)
-    if let file = states.path.appending(name) { return file }
-    throw ToolError(.usage, states.path) { $0.append("is no directory") }
+    if let file = place.states.path.appending(name) { return file }
+    throw ToolError(.usage, place.states.path) { $0.append("is no directory") }
   }
 
   /// libxl's arguments, without the socket.
@@ -110,14 +132,28 @@ struct QMPProxyCommand: ParsableCommand {
     return words + [SystemPath(word: "", number: UInt64(stubdomain)), channel.path]
   }
 
-  private func becomeProgram() throws(ToolError) -> ExitStatus {
+  private func become(_ program: SystemPath) throws(ToolError) -> ExitStatus {
     do throws(SystemError) {
-      try Program.become(program.path, [program.path] + libxls(withStatePath: true) + [socket.path])
+      try Program.become(program, [program] + libxls(withStatePath: true) + [socket.path])
     } catch {
-      throw ToolError(error, program.path)
+      throw ToolError(error, program)
     }
     return .good
   }
+}
+
+/// What is where on this machine.
+struct ProxyPlace: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "libxl's own vchan-socket-proxy. (default: where Xen is installed)", valueName: "program"))
+  var program: PathArgument?
+
+  @Option(help: ArgumentHelp("Where libxl has its state files.", valueName: "directory"))
+  var states = PathArgument(path: SystemPath(word: "/var/lib/xen"))
+
+  @Option(help: ArgumentHelp("The socket of dom0's xenstored.", valueName: "socket"))
+  var xenstore: PathArgument?
 }
 
 /// What a proxy is told by whoever puts it into its place.

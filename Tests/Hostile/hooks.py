@@ -51,16 +51,16 @@ def own(version: int) -> str:
     return f"#!/bin/sh\necho own {version} \"$@\"\n"
 
 
-def package(directory: Path, version: int) -> Path:
+def package(directory: Path, version: int, xen: str = "4.17") -> Path:
     """Xen's, as far as it matters."""
     tree = directory / f"xen-{version}"
-    program = tree / FOLDER / NAME
+    program = tree / FOLDER.replace("4.17", xen) / NAME
     program.parent.mkdir(parents=True)
     program.write_text(own(version))
     program.chmod(0o755)
     (tree / "DEBIAN").mkdir()
     (tree / "DEBIAN/control").write_text(
-        f"Package: xen-utils-4.17\nVersion: {version}\nArchitecture: all\n"
+        f"Package: xen-utils-{xen}\nVersion: {version}\nArchitecture: all\n"
         "Maintainer: nobody <nobody@localhost>\nDescription: for a test\n")
     subprocess.run(["dpkg-deb", "-Znone", "-b", tree, f"{tree}.deb"], check=True,
                    stdout=subprocess.DEVNULL)
@@ -101,11 +101,14 @@ class System:
 
     def upgrade(self, *before: object) -> int:
         """By dpkg; its exit code."""
-        code = Running(*before, *DPKG, f"--root={self.root}", "-i",
-                       self._packages / f"xen-{self.version + 1}.deb").end(MOST_SECONDS).code
+        code = self.dpkg("-i", self._packages / f"xen-{self.version + 1}.deb", before=before)
         if code == 0:
             self.version += 1
         return code
+
+    def dpkg(self, *words: object, before: tuple[object, ...] = ()) -> int:
+        """Its exit code."""
+        return Running(*before, *DPKG, f"--root={self.root}", *words).end(MOST_SECONDS).code
 
     def texts(self) -> dict[str, str]:
         """What the names in the folder, but dpkg's own, stand for."""
@@ -286,6 +289,48 @@ class Trials(Score):
                            ended.code == 5 and "dpkg" in ended.messages
                            and not system.end_fault("remove"))
 
+    def deleted_by_hand(self, verb: str) -> None:
+        """The folder is gone, while dpkg still diverts: a reinstall leaves libxl's own aside only."""
+        with tempfile.TemporaryDirectory(dir=self._directory) as name:
+            system = self._system(Path(name), "remove")
+            shutil.rmtree(system.folder.parent)
+            self._shows(system, "deleted by hand", "dpkg diverts it")
+            again = system.dpkg("-i", self._directory / "xen-1.deb")
+            self.check(f"deleted by hand: dpkg: exit {again}", again == 0
+                       and list(system.texts()) == [f"{NAME}.distrib"])
+            self._shows(system, "deleted by hand, installed again", "nothing, but libxl's own is")
+            ended = system.hooks(self._stubsave, verb).end(MOST_SECONDS)
+            self.check(f"deleted by hand, then {verb}: exit {ended.code}, {ended.messages}, "
+                       f"{system.end_fault(verb)}", ended.code == 0 and not system.end_fault(verb))
+
+    def new_release(self, verb: str) -> None:
+        """Xen 4.20 comes beside 4.17, which goes: `show` names what has no hooks, `install` adds them, and
+        `remove` leaves nothing of either."""
+        old, new = f"/{FOLDER}/{NAME}", f"/{FOLDER}/{NAME}".replace("4.17", "4.20")
+        with tempfile.TemporaryDirectory(dir=self._directory) as name:
+            system = self._system(Path(name), "remove")
+            code = system.dpkg("-i", package(Path(name), 4, "4.20"))
+            self.check(f"4.20: dpkg: exit {code}", code == 0)
+            self._shows(system, "4.20", f"{new}: libxl's own, and ours is elsewhere")
+            code = system.dpkg("-r", "xen-utils-4.17")
+            self.check(f"4.17 goes: dpkg: exit {code}", code == 0)
+            self._shows(system, "4.17 went", f"{old}: stubsave's, of a Xen that is no longer there")
+            for command in ("install", "install") if verb == "install" else ("install", "remove"):
+                ended = system.hooks(self._stubsave, command).end(MOST_SECONDS)
+                self.check(f"4.20, {command}: exit {ended.code}, {ended.messages}", ended.code == 0)
+            here = (system.root / new[1:]).read_text()
+            self.check(f"4.20, {verb}: {here!r:.100}", (MARK in here) == (verb == "install"))
+            self.check(f"4.20, {verb}: {system.diversions()!r}",
+                       (new in system.diversions()) == (verb == "install"))
+            if verb == "remove":
+                self.check("4.17's place is left", not (system.root / old[1:]).exists())
+                self.check(f"diversions: {system.diversions()!r}", system.diversions() == "")
+
+    def _shows(self, system: System, what: str, wanted: str) -> None:
+        shown = subprocess.run([self._stubsave, "hooks", "show", "xl", "--root", system.root],
+                               capture_output=True, text=True, check=True).stdout
+        self.check(f"{what}: shows {shown!r}", wanted in shown)
+
     def upgrade_killed(self, call: str, number: int) -> None:
         """dpkg is killed while it upgrades a Xen with hooks; they come and go; it is run again."""
         for verb in VERBS:
@@ -363,6 +408,8 @@ def main() -> int:
         trials.each(trials.at_once, [(number, number % 3 == 2)
                                      for number in range(options.rounds)], options.jobs)
         trials.each(trials.without_exchange, [(verb,) for verb in VERBS], options.jobs)
+        trials.each(trials.deleted_by_hand, [(verb,) for verb in VERBS], options.jobs)
+        trials.each(trials.new_release, [(verb,) for verb in VERBS], options.jobs)
         trials.each(trials.overtaken, [("install", True), ("install", False), ("remove", False)],
                     options.jobs)
         trials.each(trials.locked, [

@@ -79,7 +79,9 @@ struct Diversion: ~Copyable {
   }
 
   /// Of all places, also those that are there no more, the paths.
-  var paths: [String] { all.filter { $0.isLocal && $0.aside == $0.file + ".distrib" }.map(\.file) }
+  var paths: [String] {
+    all.filter { $0.isLocal && $0.aside == $0.file + HookFolder.asideSuffix }.map(\.file)
+  }
 
   func add(_ place: HookPlace) throws(ToolError) { try change("--add", place) }
   func remove(_ place: HookPlace) throws(ToolError) { try change("--remove", place) }

@@ -16,7 +16,7 @@ struct HookChange {
   ) throws(ToolError) {
     if place.state == .gone { return try end(diversion, &steps) }
     let folder = try open(root, steps)
-    let entries = try look(folder, root)
+    let entries = try look(folder, root, diversion)
     let put = "put `stubsave qmp-proxy` at \(place.path)"
     switch (entries.place, entries.aside) {
     case (.nothing, .nothing): try end(diversion, &steps)
@@ -34,7 +34,7 @@ struct HookChange {
       try steps.move(shown, put) { () throws(SystemError) in
         try folder.refresh(script, root)
       }
-    case (.program(_, let isExecutable), let aside):
+    case (.program(_, let isExecutable, _), let aside):
       guard isExecutable else { throw notOurs(place.path, "is not executable") }
       try install(script, over: entries, aside, folder, root, diversion, &steps)
     case (.unusable(let why), _): throw notOurs(place.path, why)
@@ -77,7 +77,7 @@ struct HookChange {
   ) throws(ToolError) {
     if place.state == .gone { return try end(diversion, &steps) }
     let folder = try open(root, steps)
-    let entries = try look(folder, root)
+    let entries = try look(folder, root, diversion)
     switch (entries.place, entries.aside) {
     case (.nothing, .nothing), (.program, .nothing): break
     case (.ours, .program), (.nothing, .program):
@@ -130,17 +130,40 @@ struct HookChange {
   private func open(
     _ root: borrowing HookRoot, _ steps: HookSteps
   ) throws(ToolError) -> HookFolder {
-    let path = place.folder
-    let folder = try attempt(shown) { () throws(SystemError) in try HookFolder(path, root) }
+    let place = place.program
+    let folder = try attempt(shown) { () throws(SystemError) in try HookFolder(place, root) }
+    try requireWritable(folder, root)
     try steps.quietly(shown) { () throws(SystemError) in try folder.tidy(root) }
     return folder
   }
 
-  private func look(
+  /// Before anything is tried, so that a dry run tells it, too.
+  private func requireWritable(
     _ folder: borrowing HookFolder, _ root: borrowing HookRoot
+  ) throws(ToolError) {
+    let path = try attempt(shown) { () throws(SystemError) in try folder.realPath(root) }
+    let isStore = HookChange.stores.contains { path.hasPrefix($0) }
+    if !isStore {
+      guard try attempt(shown, { () throws(SystemError) in try folder.isReadOnly() }) else {
+        return
+      }
+    }
+    throw ToolError(.permission, shown) {
+      $0.append(isStore ? "is in Nix's or Guix's store" : "is on a file system that is read-only")
+      $0.append(": nothing is put there; have Xen built with ")
+      $0.append("`./configure --with-stubdom-qmp-proxy=PATH`, where PATH is stubsave-qmp-proxy's")
+    }
+  }
+
+  /// What lies there is named by a hash of what it is made of, and is never changed.
+  private static let stores = ["/nix/store/", "/gnu/store/"]
+
+  private func look(
+    _ folder: borrowing HookFolder, _ root: borrowing HookRoot, _ diversion: borrowing Diversion
   ) throws(ToolError) -> HookFolder.Entries {
+    let isDiverted = isDivertedByUs(diversion)
     do throws(SystemError) {
-      return try folder.look(root)
+      return try folder.look(root, isDiverted: isDiverted)
     } catch {
       throw ToolError(error, shown)
     }
@@ -185,7 +208,8 @@ struct HookChange {
     _ diversion: borrowing Diversion, _ steps: inout HookSteps
   ) throws(ToolError) {
     try requireNoOther(diversion)
-    guard case .none = diversion.state(of: place), diversion.canChange else { return }
+    guard case .none = diversion.state(of: place), diversion.canChange, place.isOfPackages
+    else { return }
     if !steps.isDryRun { try diversion.add(place) }
     steps.say("have dpkg divert \(place.path)")
   }

@@ -7,8 +7,8 @@ enum HookEntry {
   case nothing
   /// Our script.
   case ours
-  /// A program, or a link to one in that system; the status is that of the name itself.
-  case program(FileStatus, isExecutable: Bool)
+  /// A program, or a link to one in that system; the status is that of the name itself. Binary is ELF.
+  case program(FileStatus, isExecutable: Bool, isBinary: Bool)
   /// Anything else.
   case unusable(StaticString)
 
@@ -28,8 +28,22 @@ enum HookEntry {
       return .unusable(found.kind == .directory ? "is a directory" : "is no regular file")
     }
     let file = try folder.open(name)
-    if isOurs(try file.bytes(count: min(try file.status().bytes, maxHeadBytes))) { return .ours }
-    return .program(found, isExecutable: found.permissions & 0o111 != 0)
+    let head = try head(of: file)
+    if isOurs(head) { return .ours }
+    return .program(
+      found, isExecutable: found.permissions & 0o111 != 0,
+      isBinary: head.starts(with: [0x7F] + "ELF".utf8))
+  }
+
+  private static func head(
+    of file: borrowing FileDescriptor
+  ) throws(SystemError) -> [UInt8] {
+    try file.bytes(count: min(try file.status().bytes, maxHeadBytes))
+  }
+
+  /// Of a regular file.
+  static func isOurs(_ file: borrowing FileDescriptor) throws(SystemError) -> Bool {
+    isOurs(try head(of: file))
   }
 
   private static func ofLink(
@@ -39,7 +53,7 @@ enum HookEntry {
       return .unusable("is a link that leads nowhere in that system")
     }
     guard target.kind == .regular else { return .unusable("is a link to what is no file") }
-    return .program(link, isExecutable: target.permissions & 0o111 != 0)
+    return .program(link, isExecutable: target.permissions & 0o111 != 0, isBinary: false)
   }
 
   private static func isOurs(_ head: [UInt8]) -> Bool {
@@ -48,13 +62,15 @@ enum HookEntry {
   }
 
   var isLink: Bool {
-    if case .program(let own, _) = self { own.isLink } else { false }
+    if case .program(let own, _, _) = self { own.isLink } else { false }
   }
+
+  var isBinary: Bool { if case .program(_, _, let isBinary) = self { isBinary } else { false } }
 
   var isOurs: Bool { if case .ours = self { true } else { false } }
 
   func isSame(as status: FileStatus?) -> Bool {
-    guard case .program(let own, _) = self, let status else { return false }
+    guard case .program(let own, _, _) = self, let status else { return false }
     return own.isSameFile(as: status)
   }
 }

@@ -8,18 +8,18 @@ import Transfer
 /// Whoever else may change the folder meanwhile, nothing is renamed away or over by a look at it a moment
 /// before: names change places, and what has come out is looked at.
 struct HookFolder: ~Copyable {
-  /// libxl's place.
-  static let name = "vchan-socket-proxy"
+  /// libxl's place, unless Xen was built with another.
+  static let usualName = "vchan-socket-proxy"
   /// Where libxl's own is while ours is in its place: what dpkg-divert takes if nothing is said.
-  static let asideName = name + ".distrib"
+  static let asideSuffix = ".distrib"
 
-  private static let place = SystemPath(word: "vchan-socket-proxy")
-  private static let aside = SystemPath(word: "vchan-socket-proxy.distrib")
+  private let place: SystemPath
+  private let aside: SystemPath
   /// A further name of libxl's own while a change is under way: if dpkg has put a new one to the one name
   /// after a change was cut short, that tells that what has the other is the old one.
-  private static let known = SystemPath(word: ".stubsave-hooks")
+  private let known: SystemPath
   /// Ours, before it is whole.
-  private static let draft = SystemPath(word: ".stubsave-hooks.new")
+  private let draft: SystemPath
 
   private let folder: Folder
   /// As that system sees it.
@@ -30,21 +30,61 @@ struct HookFolder: ~Copyable {
     var aside: HookEntry
     /// libxl's own that a change which was cut short has begun with.
     var known: FileStatus?
+    /// dpkg puts what it would write to libxl's place beside it, as `hooks install` has it.
+    var isDiverted: Bool
 
     enum Old { case place, aside, both }
 
     /// Which of two programs is of no worth; nil if that cannot be told.
     var oldOne: Old? {
-      guard case .program(let own, _) = place else { return nil }
+      guard case .program(let own, _, _) = place else { return nil }
       if aside.isSame(as: own) { return .both }
       if place.isSame(as: known) { return .place }
-      return aside.isSame(as: known) ? .aside : nil
+      if aside.isSame(as: known) { return .aside }
+      // rpm, or `make install`, has written a new one over ours. A script may be somebody's wrapper of
+      // what lies aside.
+      return !isDiverted && place.isBinary && aside.isBinary ? .aside : nil
     }
   }
 
-  init(_ path: String, _ root: borrowing HookRoot) throws(SystemError) {
-    folder = try root.folder.folder(inRoot: try Hooks.systemPath(path))
+  /// - Parameter program: the path of libxl's place.
+  init(_ program: HookPath, _ root: borrowing HookRoot) throws(SystemError) {
+    let own = ".stubsave-hooks" + (program.name == HookFolder.usualName ? "" : "-\(program.name)")
+    self.init(
+      place: try Hooks.systemPath(program.name),
+      aside: try Hooks.systemPath(program.name + HookFolder.asideSuffix),
+      known: try Hooks.systemPath(own), draft: try Hooks.systemPath(own + ".new"),
+      folder: try root.folder.folder(inRoot: try Hooks.systemPath(program.folder)),
+      path: program.folder)
+  }
+
+  private init(
+    place: SystemPath, aside: SystemPath, known: SystemPath, draft: SystemPath,
+    folder: consuming Folder, path: String
+  ) {
+    self.place = place
+    self.aside = aside
+    self.known = known
+    self.draft = draft
+    self.folder = folder
     self.path = path
+  }
+
+  /// Nothing can be put into it, by anybody: its file system is read-only.
+  func isReadOnly() throws(SystemError) -> Bool { try folder.isReadOnly() }
+
+  /// Where it is, as that system sees it, without links.
+  func realPath(_ root: borrowing HookRoot) throws(SystemError) -> String {
+    let found = String(decoding: try folder.path().bytes, as: UTF8.self)
+    return String(found.dropFirst(root.path.utf8.count))
+  }
+
+  /// Whether libxl's place is a link to a program of another name, as Debian's wrapper is in /usr/bin:
+  /// that goes by the name by which it is called, and would not be libxl's own by the name aside.
+  func isWrapper() throws(SystemError) -> Bool {
+    guard try folder.statusIfThere(of: place)?.isLink == true else { return false }
+    let target = try folder.target(ofLink: place)
+    return target.bytes.split(separator: UInt8(ascii: "/")).last != place.bytes
   }
 
   func status() throws(SystemError) -> FileStatus { try folder.descriptor.status() }
@@ -55,10 +95,10 @@ struct HookFolder: ~Copyable {
     return found.split(separator: "/").suffix(2) != path.split(separator: "/").suffix(2)
   }
 
-  func look(_ root: borrowing HookRoot) throws(SystemError) -> Entries {
+  func look(_ root: borrowing HookRoot, isDiverted: Bool) throws(SystemError) -> Entries {
     Entries(
-      place: try look(HookFolder.place, root), aside: try look(HookFolder.aside, root),
-      known: try folder.statusIfThere(of: HookFolder.known))
+      place: try look(place, root), aside: try look(aside, root),
+      known: try folder.statusIfThere(of: known), isDiverted: isDiverted)
   }
 
   private func look(
@@ -72,12 +112,12 @@ struct HookFolder: ~Copyable {
 
   /// Removes what a command that was killed has left.
   func tidy(_ root: borrowing HookRoot) throws(SystemError) {
-    switch try look(HookFolder.draft, root) {
+    switch try look(draft, root) {
     case .nothing: break
-    case .program(_, isExecutable: true) where try look(HookFolder.place, root).isOurs:
+    case .program(_, isExecutable: true, _) where try look(place, root).isOurs:
       // `refresh` had found a newer one of libxl's in its place.
-      try folder.rename(HookFolder.draft, to: HookFolder.aside)
-    case .ours, .program, .unusable: try folder.remove(HookFolder.draft)
+      try folder.rename(draft, to: aside)
+    case .ours, .program, .unusable: try folder.remove(draft)
     }
     for name in try folder.names() where HookFolder.isOfAnEarlierVersion(name) {
       try? folder.remove(try Hooks.systemPath(name))
@@ -93,19 +133,21 @@ struct HookFolder: ~Copyable {
 
   /// Before libxl's own moves, or dpkg hears of it.
   func remember(theOneAside isAside: Bool) throws(SystemError) {
-    let name = isAside ? HookFolder.aside : HookFolder.place
+    let name = isAside ? aside : place
     let own = try folder.status(of: name)
-    if let known = try folder.statusIfThere(of: HookFolder.known) {
-      if known.isSameFile(as: own) { return }
-      try folder.remove(HookFolder.known)
+    if let found = try folder.statusIfThere(of: known) {
+      if found.isSameFile(as: own) { return }
+      try folder.remove(known)
     }
-    try folder.link(name, to: HookFolder.known)
+    try folder.link(name, to: known)
   }
 
   /// Once all is done.
   func forget() throws(SystemError) {
-    try HookFolder.ignoring(Errno.noEntry) { () throws(SystemError) in
-      try folder.remove(HookFolder.known)
+    do throws(SystemError) {
+      try folder.remove(known)
+    } catch {
+      if error.errno != Errno.noEntry { throw error }
     }
     try folder.flush()
   }
@@ -118,34 +160,34 @@ struct HookFolder: ~Copyable {
   ) throws(SystemError) {
     try write(script)
     if isAsideFree {
-      try moveAsNew(HookFolder.draft, to: HookFolder.aside)
+      try moveAsNew(draft, to: aside)
     } else {
-      try folder.rename(HookFolder.draft, to: HookFolder.aside)
+      try folder.rename(draft, to: aside)
     }
     do throws(SystemError) {
-      try folder.exchange(HookFolder.aside, with: HookFolder.place)
+      try folder.exchange(aside, with: place)
     } catch {
       guard HookFolder.meansNoExchange(error) else { throw error }
       try putByLink(script)
     }
     try folder.flush()
-    if try look(HookFolder.place, root).isOurs { return }
+    if try look(place, root).isOurs { return }
     // dpkg has put a new one aside meanwhile; the next command finds which of the two is the old one.
     throw SystemError(.renameat, errno: Errno.busy)
   }
 
   /// The same where the file system cannot exchange names.
   private func putByLink(_ script: [UInt8]) throws(SystemError) {
-    try folder.link(HookFolder.place, to: HookFolder.draft)
-    try folder.rename(HookFolder.draft, to: HookFolder.aside)
+    try folder.link(place, to: draft)
+    try folder.rename(draft, to: aside)
     try write(script)
-    try folder.rename(HookFolder.draft, to: HookFolder.place)
+    try folder.rename(draft, to: place)
   }
 
   /// Ours to libxl's place, which is empty.
   func putAlone(_ script: [UInt8]) throws(SystemError) {
     try write(script)
-    try moveAsNew(HookFolder.draft, to: HookFolder.place)
+    try moveAsNew(draft, to: place)
     try folder.flush()
   }
 
@@ -155,18 +197,18 @@ struct HookFolder: ~Copyable {
   ) throws(SystemError) {
     try write(script)
     do throws(SystemError) {
-      try folder.exchange(HookFolder.draft, with: HookFolder.place)
+      try folder.exchange(draft, with: place)
     } catch {
       guard HookFolder.meansNoExchange(error) else { throw error }
-      try folder.rename(HookFolder.draft, to: HookFolder.place)
+      try folder.rename(draft, to: place)
     }
-    let known = try folder.statusIfThere(of: HookFolder.known)
-    switch try look(HookFolder.draft, root) {
+    let begun = try folder.statusIfThere(of: known)
+    switch try look(draft, root) {
     case .nothing: break
-    case .program(let old, _) where known?.isSameFile(as: old) != true:
+    case .program(let old, _, _) where begun?.isSameFile(as: old) != true:
       // Somebody has put a newer one of libxl's into its place just now.
-      try folder.rename(HookFolder.draft, to: HookFolder.aside)
-    case .ours, .program, .unusable: try folder.remove(HookFolder.draft)
+      try folder.rename(draft, to: aside)
+    case .ours, .program, .unusable: try folder.remove(draft)
     }
     try folder.flush()
   }
@@ -174,28 +216,28 @@ struct HookFolder: ~Copyable {
   /// libxl's own back from aside.
   func putBack(_ root: borrowing HookRoot) throws(SystemError) {
     do throws(SystemError) {
-      try folder.exchange(HookFolder.aside, with: HookFolder.place)
+      try folder.exchange(aside, with: place)
     } catch {
       switch error.errno {
-      case Errno.noEntry: try moveAsNew(HookFolder.aside, to: HookFolder.place)
+      case Errno.noEntry: try moveAsNew(aside, to: place)
       case _ where HookFolder.meansNoExchange(error):
-        try folder.rename(HookFolder.aside, to: HookFolder.place)
+        try folder.rename(aside, to: place)
       default: throw error
       }
       return try folder.flush()
     }
-    let known = try folder.statusIfThere(of: HookFolder.known)
-    let out = try look(HookFolder.aside, root)
-    if !out.isOurs && !out.isSame(as: known) {
+    let begun = try folder.statusIfThere(of: known)
+    let out = try look(aside, root)
+    if !out.isOurs && !out.isSame(as: begun) {
       // Somebody has put a newer one into the place just now: that stays, the old one goes.
-      try folder.exchange(HookFolder.aside, with: HookFolder.place)
+      try folder.exchange(aside, with: place)
     }
-    try folder.remove(HookFolder.aside)
+    try folder.remove(aside)
     try folder.flush()
   }
 
-  func removeAside() throws(SystemError) { try folder.remove(HookFolder.aside) }
-  func removePlace() throws(SystemError) { try folder.remove(HookFolder.place) }
+  func removeAside() throws(SystemError) { try folder.remove(aside) }
+  func removePlace() throws(SystemError) { try folder.remove(place) }
 
   /// Never over anything (EEXIST). Cut short it leaves both names, of one file.
   private func moveAsNew(_ name: SystemPath, to other: SystemPath) throws(SystemError) {
@@ -205,7 +247,7 @@ struct HookFolder: ~Copyable {
 
   /// A program of root's, complete.
   private func write(_ script: [UInt8]) throws(SystemError) {
-    let file = try folder.create(HookFolder.draft)
+    let file = try folder.create(draft)
     try unsafe file.writeAll(script.span.bytes)
     try file.makeExecutable()
     try file.flush()
@@ -214,11 +256,5 @@ struct HookFolder: ~Copyable {
   private static func meansNoExchange(_ error: SystemError) -> Bool {
     error.errno == Errno.invalid || error.errno == Errno.noSystemCall
       || error.errno == Errno.notSupported
-  }
-
-  private static func ignoring(
-    _ errno: Int32, _ body: () throws(SystemError) -> Void
-  ) throws(SystemError) {
-    do throws(SystemError) { try body() } catch { if error.errno != errno { throw error } }
   }
 }

@@ -2,7 +2,7 @@ import SaveDisk
 import SystemIO
 import Transfer
 
-/// A place where a libxl looks for its QMP proxy (STUBDOM_QMP_PROXY_PATH), and what is there.
+/// A place where a libxl looks for its QMP proxy, and what is there.
 public struct HookPlace: Sendable {
   public enum State: String, Sendable {
     /// libxl's own program.
@@ -19,43 +19,60 @@ public struct HookPlace: Sendable {
     case unclear
   }
 
-  /// As libxl sees it, that is below the root.
-  public let path: String
+  let program: HookPath
   public let state: State
-  /// Where it is.
-  let folder: String
+  /// Found only by whoever names it.
+  public let isGiven: Bool
 
+  /// As libxl sees it, that is below the root.
+  public var path: String { program.text }
   /// Where libxl's own is while ours is in its place.
-  var aside: String { "\(folder)/\(HookFolder.asideName)" }
+  public var aside: String { program.aside }
 
-  /// Debian has one directory for each version of Xen, others one of these.
-  private static let directories = [
-    "/usr/lib/xen/bin", "/usr/libexec/xen/bin", "/usr/local/lib/xen/bin",
-    "/usr/local/libexec/xen/bin",
-  ]
+  /// A package's file may be there, of which dpkg has to know; below /usr/local none is.
+  var isOfPackages: Bool { !path.hasPrefix("/usr/local/") }
 
   /// All that there are, each once, by the best of its names.
   ///
-  /// - Parameter diverted: paths that dpkg diverts as `hooks install` has it.
+  /// - Parameters:
+  ///   - given: instead of the usual ones.
+  ///   - diverted: paths that dpkg diverts as `hooks install` has it.
   static func all(
-    _ root: borrowing HookRoot, diverted: [String]
+    _ root: borrowing HookRoot, given: [HookPath], diverted: [String]
   ) throws(ToolError) -> [HookPlace] {
     var found: [Found] = []
-    let paths = try attempt(root.outside("/usr/lib")) { () throws(SystemError) in
-      try candidates(root, diverted)
+    var paths = given
+    if given.isEmpty {
+      paths = try attempt(root.outside("/usr/lib")) { () throws(SystemError) in
+        try HookPath.candidates(root)
+      }
     }
-    for folder in paths {
-      let isDiverted = diverted.contains("\(folder)/\(HookFolder.name)")
-      if let one = try look(folder, isDiverted, root) { found.append(one) }
+    for path in paths {
+      let isDiverted = diverted.contains(path.text)
+      if let one = try look(path, isDiverted, isGiven: !given.isEmpty, root) { found.append(one) }
     }
+    if given.isEmpty {
+      for path in diverted.compactMap({ HookPath($0) }) where !paths.contains(path) {
+        // Also of a place that was given, or of a Xen that is no more.
+        guard let one = try look(path, true, isGiven: false, root) else { continue }
+        if one.isOurs || path.name == HookFolder.usualName { found.append(one) }
+      }
+    }
+    return try distinct(found, root)
+  }
+
+  /// What leads to another's folder or program is no place of its own.
+  private static func distinct(
+    _ found: [Found], _ root: borrowing HookRoot
+  ) throws(ToolError) -> [HookPlace] {
     var places: [HookPlace] = []
-    var folders: [FileStatus] = []
+    var folders: [(FileStatus, name: String)] = []
     var programs: [FileStatus] = []
-    // What leads to another's folder or program is no place of its own.
     for one in found.filter({ !$0.isByLink }) + found.filter({ $0.isByLink }) {
       if let folder = one.status {
-        if folders.contains(where: { $0.isSameFile(as: folder) }) { continue }
-        folders.append(folder)
+        let name = one.place.program.name
+        if folders.contains(where: { $0.isSameFile(as: folder) && $1 == name }) { continue }
+        folders.append((folder, name))
       }
       let names = try attempt(root.outside(one.place.path)) { () throws(SystemError) in
         [try root.statusIfThere(one.place.path), try root.statusIfThere(one.place.aside)]
@@ -71,56 +88,42 @@ public struct HookPlace: Sendable {
     return places.sorted { $0.path < $1.path }
   }
 
-  private static func candidates(
-    _ root: borrowing HookRoot, _ diverted: [String]
-  ) throws(SystemError) -> [String] {
-    var names: [String] = []
-    do throws(SystemError) {
-      names = try root.folder.folder(inRoot: SystemPath(word: "/usr/lib")).names()
-    } catch {
-      if !error.meansNothingThere { throw error }
-    }
-    let there =
-      names.filter { $0.hasPrefix("xen-") }.sorted().map { "/usr/lib/\($0)/bin" } + directories
-    let told = diverted.compactMap { path -> String? in
-      guard path.hasSuffix("/\(HookFolder.name)") else { return nil }
-      return String(path.dropLast(HookFolder.name.count + 1))
-    }.filter { isAPlace($0) && !there.contains($0) }
-    // dpkg's list has a line for each, and a space ends nothing there.
-    return (there + told).filter { $0.utf8.allSatisfy { (0x21...0x7E).contains($0) } }
-  }
-
-  private static func isAPlace(_ folder: String) -> Bool {
-    if directories.contains(folder) { return true }
-    let parts = folder.split(separator: "/", omittingEmptySubsequences: false)
-    return parts.count == 5 && parts[1] == "usr" && parts[2] == "lib"
-      && parts[3].hasPrefix("xen-") && parts[4] == "bin"
-  }
-
   private struct Found {
     let place: HookPlace
     let status: FileStatus?
     /// The folder's last two names, or the program's, are links.
     let isByLink: Bool
+    let isOurs: Bool
   }
 
   /// Nil if nothing is there.
+  ///
+  /// - Throws: if what is there was given, and is no place.
   private static func look(
-    _ folder: String, _ isDiverted: Bool, _ root: borrowing HookRoot
+    _ path: HookPath, _ isDiverted: Bool, isGiven: Bool, _ root: borrowing HookRoot
   ) throws(ToolError) -> Found? {
-    let path = "\(folder)/\(HookFolder.name)"
+    let shown = root.outside(path.text)
     do throws(SystemError) {
-      let opened = try HookFolder(folder, root)
-      let entries = try opened.look(root)
-      guard let state = State(entries, isDiverted: isDiverted) else { return nil }
-      return Found(
-        place: HookPlace(path: path, state: state, folder: folder), status: try opened.status(),
-        isByLink: try opened.isByLink() || entries.place.isLink)
+      let opened = try HookFolder(path, root)
+      let entries = try opened.look(root, isDiverted: isDiverted)
+      let isWrapper = path.isAmongCommands ? try opened.isWrapper() : false
+      if let state = State(entries, isDiverted: isDiverted), !isWrapper {
+        return Found(
+          place: HookPlace(program: path, state: state, isGiven: isGiven),
+          status: try opened.status(), isByLink: try opened.isByLink() || entries.place.isLink,
+          isOurs: entries.place.isOurs)
+      }
     } catch {
-      guard error.meansNothingThere else { throw ToolError(error, root.outside(path)) }
-      if !isDiverted { return nil }
-      return Found(
-        place: HookPlace(path: path, state: .gone, folder: folder), status: nil, isByLink: false)
+      guard error.meansNothingThere else { throw ToolError(error, shown) }
+      if isDiverted {
+        return Found(
+          place: HookPlace(program: path, state: .gone, isGiven: isGiven), status: nil,
+          isByLink: false, isOurs: false)
+      }
+    }
+    if !isGiven { return nil }
+    throw ToolError(.notFound, shown) {
+      $0.append("there is no program of libxl's by that name (--place)")
     }
   }
 }

@@ -36,6 +36,13 @@ struct HookRoot: ~Copyable {
     return HookRoot(folder: folder, path: text == "/" ? "" : text)
   }
 
+  /// The system here, as it is at this moment: whatever changes it has whole programs in all places.
+  static func here() throws(ToolError) -> HookRoot {
+    let path = SystemPath(word: "/")
+    return HookRoot(
+      folder: try attempt(path) { () throws(SystemError) in try Folder(path) }, path: "")
+  }
+
   private init(folder: consuming Folder, path: String) {
     self.folder = folder
     self.path = path

@@ -4,12 +4,16 @@ enum HookScript {
   /// - Parameters:
   ///   - program: stubsave.
   ///   - aside: libxl's own proxy.
+  ///   - place: libxl's place, if it is none that is looked at without being told.
   ///   - options: of `stubsave qmp-proxy`.
-  static func text(program: String, aside: String, options: [String]) -> String {
+  static func text(
+    program: String, aside: String, place: String?, options: [String]
+  ) -> String {
     let words = [program, "qmp-proxy", "--program", aside] + options
+    let hint = place.map { "\n# It needs `--place \($0)`." } ?? ""
     return """
       #!/bin/sh
-      \(HookEntry.mark)
+      \(HookEntry.mark)\(hint)
       if [ -x \(quoted(program)) ]; then
         exec \(words.map(quoted).joined(separator: " ")) "$@"
       fi

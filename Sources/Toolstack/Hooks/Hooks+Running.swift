@@ -6,9 +6,9 @@ extension Hooks {
   public static func proxiesOfOthers(
     _ xenstore: SystemPath
   ) throws(ToolError) -> [StubdomainSummary] {
-    try Listing.run(xenstore).filter { $0.proxy.text != ownName }
+    try Listing.run(xenstore).filter { !ownNames.contains($0.proxy.text) }
   }
 
-  /// How the kernel calls this program.
-  private static let ownName = "stubsave"
+  /// How the kernel calls this program, and `stubsave-qmp-proxy`: 15 bytes of the name.
+  private static let ownNames = ["stubsave", "stubsave-qmp-pr"]
 }

@@ -5,6 +5,8 @@ import Transfer
 public struct HookOptions: Sendable {
   /// Of the system that is changed; "/" is this one.
   public var root = SystemPath(word: "/")
+  /// Where libxl starts its proxy, instead of the usual places.
+  public var places: [String] = []
   /// Tells what would be done.
   public var isDryRun = false
   /// For `stubsave qmp-proxy`.
@@ -32,12 +34,13 @@ public enum Hooks {
     let root = try HookRoot.open(options.root, isChanged: !options.isDryRun)
     let program = try HookProgram.find(root)
     let diversion = try Diversion.open(root, isChanged: !options.isDryRun)
-    let places = try places(root, diversion)
+    let places = try places(root, diversion, options.places)
     var outcome = HookOutcome()
     outcome.warnings = program.warnings
     for place in places {
       let script = HookScript.text(
-        program: program.path, aside: place.aside, options: options.proxyOptions)
+        program: program.path, aside: place.aside,
+        place: place.isGiven ? place.path : nil, options: options.proxyOptions)
       let change = HookChange(place: place, shown: root.outside(place.path))
       outcome.add(options) { steps throws(ToolError) in
         try change.install([UInt8](script.utf8), root, diversion, &steps)
@@ -60,7 +63,7 @@ public enum Hooks {
     let root = try HookRoot.open(options.root, isChanged: !options.isDryRun)
     let diversion = try Diversion.open(root, isChanged: !options.isDryRun)
     var outcome = HookOutcome()
-    for place in try places(root, diversion) {
+    for place in try places(root, diversion, options.places) {
       let change = HookChange(place: place, shown: root.outside(place.path))
       outcome.add(options) { steps throws(ToolError) in
         try change.remove(root, diversion, &steps)
@@ -69,23 +72,36 @@ public enum Hooks {
     return outcome
   }
 
-  public static func places(_ root: SystemPath) throws(ToolError) -> [HookPlace] {
-    let root = try HookRoot.open(root, isChanged: false)
-    return try places(root, try Diversion.open(root, isChanged: false))
+  /// Those of `options`, or the usual ones.
+  public static func places(_ options: HookOptions) throws(ToolError) -> [HookPlace] {
+    let root = try HookRoot.open(options.root, isChanged: false)
+    return try places(root, try Diversion.open(root, isChanged: false), options.places)
   }
 
   private static func places(
-    _ root: borrowing HookRoot, _ diversion: borrowing Diversion
+    _ root: borrowing HookRoot, _ diversion: borrowing Diversion, _ given: [String]
   ) throws(ToolError) -> [HookPlace] {
-    let found = try HookPlace.all(root, diverted: diversion.paths)
+    var paths: [HookPath] = []
+    for text in given {
+      guard let path = HookPath(text) else {
+        throw ToolError(.usage, SystemPath(text)) {
+          $0.append("is no path of a program that begins with /, has only printable ASCII in it, ")
+          $0.append("no space, and no . or .. (--place)")
+        }
+      }
+      if !paths.contains(path) { paths.append(path) }
+    }
+    let found = try HookPlace.all(root, given: paths, diverted: diversion.paths)
     if found.isEmpty { throw noXen(root.outside(root.path.isEmpty ? "/" : "")) }
     return found
   }
 
   private static func noXen(_ root: SystemPath) -> ToolError {
     ToolError(.notFound, root) { text in
-      text.append("there is no vchan-socket-proxy in /usr/lib/xen*/bin, /usr/libexec/xen/bin or ")
-      text.append("/usr/local: is a Xen with Linux stubdomains (4.15 or later) installed?")
+      text.append("there is no vchan-socket-proxy in ")
+      text.append(escaping: HookPath.usual.utf8)
+      text.append(": is a Xen with Linux stubdomains (4.15 or later) installed? If elsewhere, ")
+      text.append("--place names it")
     }
   }
 
