@@ -175,6 +175,7 @@ test-qemu: build test-deps
 	$(call OTHER_QEMU,roundtrips) $(ROOT) $(PYTHON) Tests/QEMU/roundtrip.py --stubsave .build/release/stubsave
 	$(call OTHER_QEMU,bitflips) $(PYTHON) Tests/QEMU/bitflips.py --stubsave .build/release/stubsave
 	$(call OTHER_QEMU,statefiles) $(ROOT) $(PYTHON) Tests/QEMU/statefiles.py --stubsave .build/release/stubsave
+	$(call OTHER_QEMU,devices) $(PYTHON) Tests/QEMU/devices.py
 	$(call OTHER_QEMU,sweep) $(PYTHON) Tests/QEMU/sweep.py --stubsave .build/release/stubsave
 
 # As on a machine on which nothing is installed but git, make and Swift: `make $(TARGET)` in a clean clone in a

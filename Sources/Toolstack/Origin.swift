@@ -16,7 +16,7 @@ struct Origin: Sendable {
 
   private static let prefix = [UInt8]("dom0 ".utf8)
   /// For the options themselves; their digest covers all of them in any case.
-  private static let maxOptionsBytes = 2048
+  private static let maxOptionsBytes = 3072
 
   /// dom0's lines and the agent's, as the stream `metadata` has them.
   func lines(with agents: [UInt8], at time: Date) -> [UInt8] {
@@ -101,23 +101,10 @@ struct Origin: Sendable {
     var digest = PlainText()
     digest.append(hex: arguments.digest)
     if theirs == digest.bytes { return warnings }
-    let options = Origin.values("device", in: metadata)
-    // Releases of QEMU rename their machines, and load each other's states: without a configuration
-    // section, as under Xen, the name is not in them.
-    if let machine = DeviceArguments.machine(of: options), let ours = arguments.machine,
-      machine.family == ours.family
-    {
-      var text = PlainText()
-      text.append(hex: arguments.with(machine).digest)
-      if text.bytes == theirs {
-        warnings.append(Origin.otherVersion(machine, ours))
-        return warnings
-      }
-    }
-    var text = PlainText()
-    text.append("was saved by a QEMU with other devices: ")
-    Origin.append(
-      difference: options, arguments.options, to: &text)
+    let difference = Origin.Difference(
+      DeviceArguments(options: Origin.values("device", in: metadata)), arguments, digest: theirs)
+    warnings += difference.warnings
+    guard let text = difference.refusal else { return warnings }
     if !isForced {
       throw ToolError(.wouldDestroy, path) {
         $0.append(text)
@@ -130,16 +117,6 @@ struct Origin: Sendable {
     return warnings
   }
 
-  private static func otherVersion(_ theirs: MachineType, _ ours: MachineType) -> PlainText {
-    var text = PlainText()
-    text.append("was saved by a QEMU with the machine ")
-    text.append(escaping: theirs.name, maxBytes: 64)
-    text.append(", this one has ")
-    text.append(escaping: ours.name, maxBytes: 64)
-    text.append(": another version of the same")
-    return text
-  }
-
   /// The machine's type that dom0 has recorded; nil if it has none.
   static func machine(in metadata: [UInt8]) -> MachineType? {
     DeviceArguments.machine(of: values("device", in: metadata))
@@ -150,24 +127,5 @@ struct Origin: Sendable {
     let start = [UInt8](key.utf8) + [UInt8(ascii: " ")]
     return metadata.split(separator: UInt8(ascii: "\n")).filter { $0.starts(with: start) }
       .map { [UInt8]($0.dropFirst(start.count)) }
-  }
-
-  /// The first option that one has and the other has not, in either direction.
-  private static func append(
-    difference theirs: [[UInt8]], _ ours: [[UInt8]], to text: inout PlainText
-  ) {
-    if let only = theirs.first(where: { !ours.contains($0) }) {
-      text.append("it had ")
-      text.append(escaping: only, maxBytes: 256)
-      if let instead = ours.first(where: { !theirs.contains($0) }) {
-        text.append(", this one has ")
-        text.append(escaping: instead, maxBytes: 256)
-      }
-    } else if let only = ours.first(where: { !theirs.contains($0) }) {
-      text.append("this one has ")
-      text.append(escaping: only, maxBytes: 256)
-    } else {
-      text.append("the same in another order")
-    }
   }
 }

@@ -18,7 +18,8 @@ public struct DeviceArguments: Equatable, Sendable {
   /// Parts of a value that say where something is, and not what it is.
   private static let elsewhere = ["file", "ifname", "script", "downscript", "path", "fd"]
 
-  init(options: [[UInt8]]) { self.options = options }
+  /// - Parameter options: as they were written down.
+  public init(options: [[UInt8]]) { self.options = options }
 
   /// - Parameter words: as QEMU gets them.
   public init(words: [[UInt8]]) {

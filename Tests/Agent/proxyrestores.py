@@ -212,9 +212,13 @@ async def bad(bench: Bench, given: Given) -> str:
 
 
 async def other_devices(bench: Bench, given: Given) -> str:
-    """A state of a QEMU with other devices, unless that is wanted."""
+    """A state of a QEMU with other devices, unless that is wanted; one device more is only told."""
     bench.resume.write_bytes(given.content)
-    await bench.arguments(*ARGUMENTS, "-device", "virtio-balloon-pci", *INCOMING)
+    await bench.arguments(*ARGUMENTS, "-drive", "if=ide,index=1", *INCOMING)
+    async with restoring(bench, given.ram) as (_, proxy, _):
+        await proxy.said("has more devices than the one that saved it, as after a reset: -drive")
+    bench.resume.write_bytes(given.content)
+    await bench.arguments(*ARGUMENTS[:2], "-device", "rtl8139,netdev=net", *INCOMING)
     said = await refusal(bench, 12, "other devices")
     expect("--any-devices" in said and "--force" not in said, f"another command's option: {said}")
     async with restoring(bench, given.ram, "--any-devices") as (_, proxy, _):

@@ -45,7 +45,7 @@ import Xen
   ])
   func `another version of a machine`(theirs: String, ours: String, isSame: Bool) throws {
     let rest = ["-device", "e1000", "-device", String(repeating: "x", count: 900)]
-    let more = rest + rest + rest  // more than is written down
+    let more = rest + rest + rest + rest  // more than is written down
     let saved = Self.origins(["-machine", "\(theirs),accel=xen"] + more)
     let lines = saved.lines(with: [], at: Date())
     let here = Self.origins(["-machine", "\(ours),accel=xen"] + more)

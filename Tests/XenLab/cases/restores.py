@@ -65,11 +65,11 @@ def bad_files(score: Score, guest: HVM) -> None:
 
 
 def of_another_machine(guest: HVM) -> str:
-    """The configuration has a device more than the state."""
-    config = LOCAL / "more.cfg"
-    config.write_text((LOCAL / f"{guest.name}.cfg").read_text() + 'soundhw="ac97"\n')
+    """The configuration has another VGA than the state."""
+    config = LOCAL / "other.cfg"
+    config.write_text((LOCAL / f"{guest.name}.cfg").read_text() + 'vga="stdvga"\n')
     with nothing_left(look=all_traces):
-        outcome = not_restored(guest, guest.file, "other devices: this one has -device ac97", str(config))
+        outcome = not_restored(guest, guest.file, "other devices: it had -device cirrus-vga", str(config))
     return f"{outcome.seconds:.1f} s: {guest.proxy_log().strip().splitlines()[-1][:150]}"
 
 
