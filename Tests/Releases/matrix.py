@@ -37,6 +37,8 @@ ROWS = (
     ("a stubdomain without our agent", ("agentless",)),
     ("saved for the next release", ("departures",)),
     ("restored from the release before", ("arrivals",)),
+    ("`xl migrate` to the next release", ("sends",)),
+    ("`xl migrate` from the release before", ("receives",)),
 )
 NOT_RUN = "not run"
 

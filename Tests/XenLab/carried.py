@@ -13,6 +13,7 @@ from images import HERE, Images, pack
 from machine import boot_sector, compile_c, ramdisk, small_ramdisk
 
 ROOT = HERE.parent.parent
+STANDING = {"transfers", "faults", "many", "compare"}  # suites with PV guests; their root is large
 RULES = ROOT / "Sources/udev/59-stubsave.rules"
 
 
@@ -22,7 +23,7 @@ def carry(images: Images, target: Path, suites: Iterable[str], options: argparse
         scratch, place = Path(folder) / "scratch", Path(folder) / "root/lab"
         scratch.mkdir()
         place.mkdir(parents=True)
-        make_guests(images, place, scratch, options)
+        make_guests(images, place, scratch, options, STANDING & {suite.partition(":")[0] for suite in suites})
         shutil.copy(HERE / "hvm/hotplug", place)
         shutil.copy(images.guest_kernel, place / "guest-vmlinux")
         for program in "stubsave", "stubsave-decode":
@@ -44,11 +45,12 @@ def carry(images: Images, target: Path, suites: Iterable[str], options: argparse
                     shutil.copyfileobj(file, out)
 
 
-def make_guests(images: Images, place: Path, scratch: Path, options: argparse.Namespace) -> None:
+def make_guests(images: Images, place: Path, scratch: Path, options: argparse.Namespace, standing: set[str]) -> None:
     """Roots of guests, with the agent in them, and the boot sector of one that needs none."""
-    ramdisk(images.guest_root, place / "guest-ramdisk", {
-        "init": HERE / "guest/init", "bin/inside.py": HERE / "cases/inside.py",
-        "bin/stubsave-agent": options.agent}, scratch / "guest")
+    if standing:
+        ramdisk(images.guest_root, place / "guest-ramdisk", {
+            "init": HERE / "guest/init", "bin/inside.py": HERE / "cases/inside.py",
+            "bin/stubsave-agent": options.agent}, scratch / "guest")
     addfd, notrunc, qmpliar = (scratch / name for name in ("addfd", "notrunc.so", "qmpliar"))
     compile_c(HERE / "consoles/addfd.c", addfd, "-static")
     compile_c(HERE / "stubdomain/qmpliar.c", qmpliar, "-static")

@@ -12,6 +12,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from images import Images, pack
 
@@ -67,13 +68,20 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class Join(NamedTuple):
+    """With another machine: a folder that both have, and the end of a socket pair, which is this one's port `peer`."""
+
+    share: Path
+    line: int
+
+
 class Machine:
     """Boots, says on standard output what dom0 writes to its port `results`, and ends."""
 
     def __init__(self, images: Images, share: Path, root: Path, log: Path, before: str, *,
-                 xenstored: str = "xenstored") -> None:
+                 xenstored: str = "xenstored", join: Join | None = None) -> None:
         """`root` is dom0's first; what stands before each line that is said is `before`."""
-        self._log, self._before = log, before
+        self._log, self._before, self._passed = log, before, (join.line,) if join else ()
         self.times: list[tuple[float, float]] = []  # for each line: this machine's clock, and QEMU's processor time
         self.said: list[str] = []
         self._words = [
@@ -89,12 +97,18 @@ class Machine:
             "-device", "virtio-9p-pci,disable-legacy=on,iommu_platform=on,fsdev=share,mount_tag=lab",
             "-device", "virtio-serial-pci,disable-legacy=on,iommu_platform=on", "-chardev", "stdio,id=results,signal=off",
             "-device", "virtserialport,chardev=results,name=results"]
+        if join:
+            self._words += [
+                "-fsdev", f"local,id=joined,path={join.share},security_model=none",
+                "-device", "virtio-9p-pci,disable-legacy=on,iommu_platform=on,fsdev=joined,mount_tag=joined",
+                "-chardev", f"socket,id=peer,fd={join.line}", "-device", "virtserialport,chardev=peer,name=peer"]
 
     async def run(self, timeout_seconds: float) -> bool:
         """Whether it ended by itself, in time."""
         # Whose standard input has ended counts as nobody to a virtio port.
         process = await asyncio.create_subprocess_exec(
-            *self._words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=LINE_BYTES)
+            *self._words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=LINE_BYTES,
+            pass_fds=self._passed)
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._listen(process)

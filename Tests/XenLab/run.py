@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -21,7 +22,7 @@ sys.dont_write_bytecode = True
 
 from carried import ROOT, carry  # noqa: E402
 from images import Images  # noqa: E402
-from machine import Machine  # noqa: E402
+from machine import Join, Machine  # noqa: E402
 from releases import RELEASES, Release  # noqa: E402
 from outcomes import CASES, MARKS, keep, note, read, with_times  # noqa: E402
 
@@ -41,6 +42,7 @@ TELLING = {
 
 # In these machines guests are saved for the next release, and restored of the one before.
 LEAVING, ARRIVING, CARRIED = "real", "standing", "carried"
+SENDS, RECEIVES, JOINED = "sends", "receives", "joined"  # two machines at once, for each release and the next
 
 
 class Job(NamedTuple):
@@ -51,6 +53,12 @@ class Job(NamedTuple):
     suites: tuple[str, ...]
     logs: Path
     carried: Path | None = None  # what the machine of another release has saved
+
+
+def joined(options: argparse.Namespace, suite: str) -> list[Job]:
+    """A machine of each release that has a guest in common with another's."""
+    logs = options.folder.with_name(options.folder.name + "-logs")
+    return [Job(RELEASES[name], suite, (suite,), logs / name / suite) for name in options.release]
 
 
 class End(NamedTuple):
@@ -65,6 +73,8 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     """Of all releases."""
     named = {"": tuple(f"{suite}:{options.only}" if options.only else suite for suite in options.suites)}
     logs = options.folder.with_name(options.folder.name + "-logs")
+    if options.suites == [JOINED]:
+        return []
     if options.suites:
         return [Job(RELEASES[suite], "", named[""], logs / suite, options.carried) for suite in options.release]
     wanted = []
@@ -99,7 +109,8 @@ def sum_up(end: End) -> None:
 async def run(options: argparse.Namespace) -> int:
     """Exit code of the program."""
     wanted = jobs(options)
-    images = {job.release: Images(job.release, options.folder / job.release.suite) for job in wanted}
+    releases = [RELEASES[suite] for suite in options.release]
+    images = {release: Images(release, options.folder / release.suite) for release in releases}
     for release, ones in images.items():
         ones.make()
         shutil.rmtree(options.folder.with_name(options.folder.name + "-logs") / release.suite, ignore_errors=True)
@@ -118,14 +129,27 @@ async def run(options: argparse.Namespace) -> int:
         async with turn:
             return await boot(images[job.release], job, options, is_alone=len(wanted) == 1)
 
+    together = list(zip(joined(options, SENDS), joined(options, RECEIVES)[1:]))
     ends = await asyncio.gather(*map(one, wanted))
+    for earlier, later in together if options.suites in ([], [JOINED]) else []:
+        ends += await boot_joined(images, (earlier, later), options)
     for end in ends:
         if end.code != 0:
             sum_up(end)
     return max(end.code for end in ends)
 
 
-async def boot(images: Images, job: Job, options: argparse.Namespace, *, is_alone: bool) -> End:
+async def boot_joined(images: dict[Release, Images], both: tuple[Job, Job], options: argparse.Namespace) -> list[End]:
+    """Two machines with a line between them."""
+    first, second = socket.socketpair()
+    with tempfile.TemporaryDirectory(prefix="stubsave-xenlab-") as folder, first, second:
+        return await asyncio.gather(*(
+            boot(images[job.release], job, options, is_alone=False, join=Join(Path(folder), end.fileno()))
+            for job, end in zip(both, (first, second))))
+
+
+async def boot(images: Images, job: Job, options: argparse.Namespace, *, is_alone: bool,
+               join: Join | None = None) -> End:
     """One machine; exit code of what its dom0 has run, and what that has said."""
     job.logs.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="stubsave-xenlab-") as folder:
@@ -135,7 +159,7 @@ async def boot(images: Images, job: Job, options: argparse.Namespace, *, is_alon
             shutil.copytree(job.carried, share / CARRIED)
         await asyncio.to_thread(carry, images, root, job.suites, options)
         machine = Machine(images, share, root, job.logs / "serial.log",
-                          "" if is_alone else f"{job.release.suite}: ", xenstored=options.xenstored)
+                          "" if is_alone else f"{job.release.suite}: ", xenstored=options.xenstored, join=join)
         start = time.monotonic()
         is_over = await machine.run(options.timeout)
         figures = {"machine": job.name, "suites": job.suites, "isOver": is_over,
@@ -164,7 +188,7 @@ def main() -> int:
     """Exit code of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE[:PATTERN]", help="transfers, faults, many, compare, saves, "
-                        "restores, savefaults, agentless, lost, savetimes, departures, arrivals; without one what CI wants, in two machines "
+                        "restores, savefaults, agentless, lost, savetimes, departures, arrivals, joined; without one what CI wants, in two machines "
                         "for each release")
     parser.add_argument("--release", action="append", choices=RELEASES, help="whose packages; of several each takes over guests of the one before")
     parser.add_argument("--carried", type=Path, metavar="FOLDER",

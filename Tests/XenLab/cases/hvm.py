@@ -77,12 +77,15 @@ class HVM:
     """One, whose boot sector counts on its serial port and on its disk."""
 
     def __init__(self, name: str, serials: Serials, *, has_stubdomain: bool = True,
-                 memory: int = MEMORY, lines: str = "", arguments: str = "") -> None:
-        self.name, self.disk, self.file = name, LOCAL / f"{name}.disk", LOCAL / f"{name}.save"
+                 memory: int = MEMORY, lines: str = "", arguments: str = "",
+                 disk: Path | None = None, is_new: bool = True) -> None:
+        """With a disk of its own, which is made anew."""
+        self.name, self.file = name, LOCAL / f"{name}.save"
+        self.disk = disk or LOCAL / f"{name}.disk"
         self.has_stubdomain, self._serials, self._commands = has_stubdomain, serials, 0
-        with self.disk.open("wb") as disk:
-            disk.write((CARRIED / "hvm-boot").read_bytes())
-            disk.truncate(MIB)
+        if is_new:
+            boot = (CARRIED / "hvm-boot").read_bytes()
+            self.disk.write_bytes(boot + bytes(MIB - len(boot)))
         self._lines, self._memory, self._arguments = lines, memory, arguments
         self.config = LOCAL / f"{name}.cfg"
         self._write_config()

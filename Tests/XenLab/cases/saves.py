@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from dom0 import Outcome, Score, expect, good, nothing_left
+from dom0 import Outcome, Score, Wrong, expect, good, nothing_left
 from guests import node, run
 from hvm import BANNER, HVM, all_traces
 from savefile import emulator_states, qemus, told
@@ -98,6 +98,23 @@ def checkpointed(serials: Serials) -> str:
                 f"{guest.check_counting()}")
 
 
+def whole_rounds(serials: Serials, count: int) -> str:
+    """A guest's whole life, again and again, each time with domains, disks and proxies of its own."""
+    seconds = list[str]()
+    for number in range(count):
+        with nothing_left(look=all_traces), counting("hvm", serials) as guest:
+            checkpoint, _ = saved(guest, "-c")
+            save, _ = saved(guest)
+            restore = restored(guest)
+            guest.wait_for_lap()
+            try:
+                guest.check_counting()
+            except Wrong as error:
+                raise Wrong(f"round {number}: {error}") from None
+            seconds.append(f"{checkpoint.seconds:.1f}, {save.seconds:.1f}, {restore.seconds:.1f}")
+    return f"save -c, save, restore: {'; '.join(seconds)}"
+
+
 def migrated(serials: Serials) -> str:
     """To the machine where it is."""
     with counting("hvm", serials) as guest:
@@ -165,3 +182,5 @@ def saves(score: Score, is_full: bool) -> None:
     clean("migrated", lambda: migrated(serials))
     clean("without dom0's console QEMU", lambda: without_console(serials))
     clean("two at once", lambda: two_at_once(serials))
+    rounds = 25 if is_full else 3
+    score.case(f"{rounds} whole rounds", lambda: whole_rounds(serials, rounds))

@@ -20,6 +20,11 @@ DEVICES = {
 }
 
 
+def qemu_version() -> str:
+    """Of dom0's, which the stubdomains have too."""
+    return run(QEMU, "--version").split()[3]
+
+
 class Stub(Guest):
     """One, and the guest whose QEMU it has."""
 
