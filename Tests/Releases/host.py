@@ -24,7 +24,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 from releases import RELEASES, Archive, Release, own_suite  # noqa: E402
-from results import RESULTS, record  # noqa: E402
+from results import RESULTS, processor_seconds, record  # noqa: E402
 
 TOP = Path(__file__).resolve().parents[2]
 # What the README calls for; all else is the tree's to install.
@@ -123,13 +123,14 @@ def main() -> int:
         if options.packages:
             host.install(swift, options.packages)
         for command in commands(options.command):
-            begin = time.monotonic()
+            begin, used = time.monotonic(), processor_seconds()
             code = host.run(swift, *command)
-            seconds = time.monotonic() - begin
-            print(f"host: {options.release}: {' '.join(command)}: exit {code} after {seconds:.0f} s", flush=True)
+            seconds, used = time.monotonic() - begin, processor_seconds() - used
+            print(f"host: {options.release}: {' '.join(command)}: exit {code} after {seconds:.0f} s, "
+                  f"{used:.0f} s of processors", flush=True)
             if command[0] == "make" and not options.again:
                 record(options.results, options.release, f"host {command[-1]}", passed=code == 0,
-                       failed=code != 0, seconds=seconds)
+                       failed=code != 0, seconds=seconds, processor=used)
             if code != 0:
                 break
     finally:

@@ -26,7 +26,7 @@ ROWS = (
     ("`make demo` on a minimal host", ("host demo",)),
     ("`make test` on a minimal host", ("host test",)),
     ("`make demo` with its QEMU", ("demo",)),
-    ("local round trips with its QEMU", ("roundtrips", "bitflips", "statefiles", "sweep")),
+    ("local round trips with its QEMU", ("roundtrips", "bitflips", "statefiles", "devices", "sweep")),
     ("`dump` and `restore` of PV guests' QEMUs", ("transfers",)),
     ("the same, with faults", ("faults",)),
     ("the same, many at once", ("many",)),
@@ -46,7 +46,7 @@ NOT_RUN = "not run"
 def take(kept: dict[str, dict[str, dict]], folder: Path) -> None:
     """The newer results, in place of those of the same row and release."""
     for result in results(folder):
-        cell = {key: result[key] for key in ("passed", "failed", "seconds", "of") if key in result}
+        cell = {key: result[key] for key in ("passed", "failed", "seconds", "processor", "of") if key in result}
         kept.setdefault(result["row"], {})[result["release"]] = cell
 
 
@@ -57,13 +57,14 @@ def cell(kept: dict[str, dict[str, dict]], rows: tuple[str, ...], release: str) 
         return NOT_RUN
     there = [result for result in found if result]
     passed, failed = (sum(result[key] for result in there) for key in ("passed", "failed"))
-    seconds = sum(result["seconds"] for result in there)
+    seconds = sum(result.get("processor", 0) for result in there)
     missing = [row for row, result in zip(rows, found) if not result]
     text = f"{passed} passed" if not failed else f"**{failed} failed**, {passed} passed"
     # A run of one command has passed or not.
     if passed + failed == 1:
         text = "passed" if passed else "**failed**"
-    return f"{text}, {seconds} s" + (f"; {', '.join(missing)}: {NOT_RUN}" if missing else "")
+    return (text + (f", {seconds} s" if seconds else "")
+            + (f"; {', '.join(missing)}: {NOT_RUN}" if missing else ""))
 
 
 def table(kept: dict[str, dict[str, dict]]) -> str:

@@ -24,7 +24,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 from releases import RELEASES, Archive, Release  # noqa: E402
-from results import RESULTS, record  # noqa: E402
+from results import RESULTS, processor_seconds, record  # noqa: E402
 
 TOP = Path(__file__).resolve().parents[2]
 # Unpacked only, a root has no links from its first level into /usr.
@@ -111,7 +111,7 @@ def main() -> int:
     print(f"== {options.release}: {version}", flush=True)
     environment = os.environ | {"PATH": f"{programs.bin}:{os.environ['PATH']}",
                                 "STUBSAVE_XEN_QEMU": str(programs.bin / "xen-qemu-system-i386")}
-    begin, counts = time.monotonic(), None
+    begin, used, counts = time.monotonic(), processor_seconds(), None
     with subprocess.Popen(options.command, env=environment, stdout=subprocess.PIPE, text=True,
                           errors="replace") as process:
         for line in process.stdout or ():
@@ -121,7 +121,8 @@ def main() -> int:
     if options.row:
         passed, failed = map(int, counts.groups()) if counts else (code == 0, code != 0)
         record(options.results, options.release, options.row, passed=passed,
-               failed=failed or int(code != 0), seconds=time.monotonic() - begin, of=version)
+               failed=failed or int(code != 0), seconds=time.monotonic() - begin,
+               processor=processor_seconds() - used, of=version)
     return code
 
 

@@ -1,8 +1,9 @@
 """What was measured on which release: a file for each release and row, in .build/results.
 
-    {"release": "trixie", "row": "xl save", "passed": 6, "failed": 0, "seconds": 71, "of": "Xen 4.20, QEMU 10.0.13"}
+    {"release": "trixie", "row": "saves", "passed": 6, "failed": 0, "seconds": 71, "of": "Xen 4.20, QEMU 10.0.13"}
 
-`matrix.py` takes them into docs/releases.json and makes the README's table of that. A row that somebody
+`processor` are the seconds that all its processes have had of processors: unlike those of the clock they do not
+depend on what else the machine does, and a reader can compare them. `matrix.py` takes them into docs/releases.json and makes the README's table of that. A row that somebody
 ran a part of (`--only`) is not noted.
 """
 
@@ -10,17 +11,26 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parents[2] / ".build/results"
 
 
+def processor_seconds() -> float:
+    """Of all children that have been waited for, and theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def record(folder: Path, release: str, row: str, *, passed: int, failed: int, seconds: float,
-           of: str = "") -> None:
+           of: str = "", processor: float = 0) -> None:
     """Note a row's result, in place of an earlier one."""
     folder.mkdir(parents=True, exist_ok=True)
     result = {"release": release, "row": row, "passed": int(passed), "failed": int(failed),
               "seconds": round(seconds)}
+    if processor:
+        result["processor"] = round(processor)
     if of:
         result["of"] = of
     path = folder / f"{release}.{row.replace(' ', '-')}.json"
