@@ -31,6 +31,7 @@ ROWS = (
     ("the same, with faults", ("faults",)),
     ("the same, many at once", ("many",)),
     ("`xl create`, `save`, `restore`, `migrate`", ("saves",)),
+    ("the same, beside oxenstored", ("saves oxenstored",)),
     ("`xl restore` of what must not be restored, too", ("restores",)),
     ("`xl suspend`, `resume`", ("suspends",)),
     ("`xl save` and `migrate` with faults", ("savefaults", "lost")),

@@ -54,11 +54,13 @@ def keep(folder: Path, release: Release, lines: list[dict[str, object]], machine
 
 def note(release: Release, lines: list[dict[str, object]], suites: set[str]) -> None:
     """For the table of releases: a row for each of these suites, which have run whole."""
-    versions = next((line["versions"] for line in lines if "versions" in line), {})
-    of = f"Xen {versions['xen']}, QEMU {versions['qemu']}, {versions['xenstored']}" if versions else ""
+    versions = next(line["versions"] for line in lines if "versions" in line)
+    of = f"Xen {versions['xen']}, QEMU {versions['qemu']}, {versions['xenstored']}"
     cases = [line for line in lines if "case" in line]
     for suite in suites & {case["suite"] for case in cases}:
         own = [case for case in cases if case["suite"] == suite]
         passed = sum(case["result"] == "ok" for case in own)
-        record(RESULTS, release.suite, suite, passed=passed, failed=len(own) - passed,
-               seconds=sum(case["seconds"] for case in own), of=of)
+        row = suite if versions["xenstored"] == "xenstored" else f"{suite} {versions['xenstored']}"
+        record(RESULTS, release.suite, row, passed=passed, failed=len(own) - passed,
+               seconds=sum(case["seconds"] for case in own), of=of,
+               processor=sum(case.get("processorSeconds", 0) for case in own))

@@ -155,7 +155,7 @@ async def boot(images: Images, job: Job, options: argparse.Namespace, *, is_alon
     with tempfile.TemporaryDirectory(prefix="stubsave-xenlab-") as folder:
         share, root = Path(folder) / "share", Path(folder) / "dom0.cpio"
         share.mkdir()
-        if job.carried:
+        if job.carried and job.carried.exists():
             shutil.copytree(job.carried, share / CARRIED)
         await asyncio.to_thread(carry, images, root, job.suites, options)
         machine = Machine(images, share, root, job.logs / "serial.log",
@@ -171,7 +171,7 @@ async def boot(images: Images, job: Job, options: argparse.Namespace, *, is_alon
         times = [one for line, one in zip(machine.said, machine.times) if line.startswith(MARKS)]
         lines = with_times(read(share / CASES), [start, *(wall for wall, _ in times)],
                            [0, *(used for _, used in times)])
-        if is_over and options.xenstored == "xenstored":
+        if is_over and lines:
             note(job.release, lines, {suite for suite in job.suites if ":" not in suite})
         keep(job.logs.parent if job.name else job.logs, job.release, lines,
              figures | {"processorSeconds": round(machine.times[-1][1], 1) if machine.times else 0})
