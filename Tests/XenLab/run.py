@@ -30,7 +30,9 @@ LAST_LINES = 60
 LAST_TOLD = 40
 TELLING_FAULTS = ("good dump first", "held open", "does not let go", "never connects", "boots slowly", "quota",
                   "destroyed while")
-AT_ONCE = 2  # machines: each has one processor of the host, and up to 6 GiB
+# Machines: each works on one processor, or waits for a deadline; more than there are make none of them late. A
+# machine has 6 GiB, of which it uses 2 to 4.
+AT_ONCE = 3
 # What runs if nobody names suites, in a machine each, the longest first: of the older release everything; of others
 # what may be different there. SUITE:PATTERN are the cases in whose names the pattern is found.
 EVERYTHING = {
@@ -40,8 +42,9 @@ TELLING = {
     "real": ("saves", "restores", "savefaults"),
     "standing": ("transfers", f"faults:{'|'.join(TELLING_FAULTS)}", "agentless", "lost")}
 
-# In these machines guests are saved for the next release, and restored of the one before.
-LEAVING, ARRIVING, CARRIED = "real", "standing", "carried"
+# In this machine of a release guests are saved for the next one, and restored of the one before: what its dom0 finds
+# in its share, and what it leaves there.
+CARRYING, CARRIED, LEAVING = "standing", "carried", "leaving"
 SENDS, RECEIVES, JOINED = "sends", "receives", "joined"  # two machines at once, for each release and the next
 
 
@@ -81,10 +84,10 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     for suite, earlier, later in zip(options.release, [None, *options.release], [*options.release[1:], None]):
         for name, suites in (EVERYTHING if suite == "bookworm" or options.full else TELLING).items():
             carried = None
-            if name == LEAVING and later:
+            if name == CARRYING and later:
                 suites = ("departures", *suites)
-            if name == ARRIVING and earlier:
-                suites, carried = (*suites, "arrivals"), logs / earlier / LEAVING / CARRIED
+            if name == CARRYING and earlier:
+                suites, carried = (*suites, "arrivals"), logs / earlier / CARRYING / LEAVING
             wanted.append(Job(RELEASES[suite], name, suites, logs / suite / name, carried))
     return wanted
 
@@ -117,11 +120,11 @@ async def run(options: argparse.Namespace) -> int:
     turn = asyncio.Semaphore(AT_ONCE)
     ended = {job.logs: asyncio.Event() for job in wanted}
 
-    async def one(job: Job) -> End:
+    async def one(job: Job) -> list[End]:
         if job.carried and job.carried.parent in ended:
             await ended[job.carried.parent].wait()
         try:
-            return await its_turn(job)
+            return [await its_turn(job)]
         finally:
             ended[job.logs].set()
 
@@ -129,10 +132,13 @@ async def run(options: argparse.Namespace) -> int:
         async with turn:
             return await boot(images[job.release], job, options, is_alone=len(wanted) == 1)
 
+    async def two(earlier: Job, later: Job) -> list[End]:
+        async with turn:  # one of them waits for the other
+            return await boot_joined(images, (earlier, later), options)
+
     together = list(zip(joined(options, SENDS), joined(options, RECEIVES)[1:]))
-    ends = await asyncio.gather(*map(one, wanted))
-    for earlier, later in together if options.suites in ([], [JOINED]) else []:
-        ends += await boot_joined(images, (earlier, later), options)
+    pairs = [two(*both) for both in together] if options.suites in ([], [JOINED]) else []
+    ends = [end for some in await asyncio.gather(*map(one, wanted), *pairs) for end in some]
     for end in ends:
         if end.code != 0:
             sum_up(end)
@@ -166,8 +172,8 @@ async def boot(images: Images, job: Job, options: argparse.Namespace, *, is_alon
                    "wallSeconds": round(time.monotonic() - start, 1)}
         for log in [*share.glob("*.log"), *share.glob("xen/*.log*"), *share.glob("*.md")]:
             shutil.copy(log, job.logs)
-        if (share / CARRIED).exists() and not job.carried:
-            shutil.copytree(share / CARRIED, job.logs / CARRIED)
+        if (share / LEAVING).exists():
+            shutil.copytree(share / LEAVING, job.logs / LEAVING)
         times = [one for line, one in zip(machine.said, machine.times) if line.startswith(MARKS)]
         lines = with_times(read(share / CASES), [start, *(wall for wall, _ in times)],
                            [0, *(used for _, used in times)])
@@ -192,7 +198,7 @@ def main() -> int:
                         "for each release")
     parser.add_argument("--release", action="append", choices=RELEASES, help="whose packages; of several each takes over guests of the one before")
     parser.add_argument("--carried", type=Path, metavar="FOLDER",
-                        help="for arrivals: what departures has left in the logs' folder of another release")
+                        help="for arrivals: the folder `leaving` in another release's logs, of departures")
     parser.add_argument("--stubsave", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--agent", type=Path, required=True, metavar="PROGRAM")
     parser.add_argument("--folder", type=Path, default=ROOT / ".build/xenlab",
@@ -207,6 +213,8 @@ def main() -> int:
     options = parser.parse_args()
     options.folder = options.folder.resolve()
     options.release = options.release or ["bookworm"]
+    if options.suites == [JOINED] and len(options.release) < 2:
+        parser.error(f"{JOINED} wants two releases")
     return asyncio.run(run(options))
 
 

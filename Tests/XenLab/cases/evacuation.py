@@ -17,7 +17,7 @@ from savefile import told
 from saves import counting, saved
 from serials import Serials, all_serials
 
-CARRIED = Path("/mnt/carried")
+LEAVING, CARRIED = Path("/mnt/leaving"), Path("/mnt/carried")
 # Where its QEMU is when it is saved.
 KINDS = {"stubdomain": True, "dom0": False}
 HEARD_SECONDS = 10
@@ -32,10 +32,10 @@ def leaves(serials: Serials, kind: str) -> str:
         told(guest.file)
         serials.wait_until_closed(port, HEARD_SECONDS)
         text = guest.check_counting()
-        CARRIED.mkdir(exist_ok=True)
+        LEAVING.mkdir(exist_ok=True)
         for file in guest.file, guest.disk:
-            shutil.copyfile(file, CARRIED / file.name)
-        (CARRIED / f"{kind}.json").write_text(json.dumps({"said": guest.said().decode()}))
+            shutil.copyfile(file, LEAVING / file.name)
+        (LEAVING / f"{kind}.json").write_text(json.dumps({"said": guest.said().decode()}))
     return f"save {outcome.seconds:.1f} s, {len(state)} bytes, {text}"
 
 
