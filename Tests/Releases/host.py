@@ -14,6 +14,7 @@ root's own, loop devices the machine's. What `make` needs there, it installs the
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import shutil
 import subprocess
@@ -68,9 +69,17 @@ class Host:
         self._release, self._folder = release, folder / release.suite
         self._base, self._debs, self.root = (self._folder / name for name in ("base", "debs", "root"))
 
+    def lock(self) -> None:
+        """Until this program ends: another would take the root from under a command."""
+        (self._debs / "partial").mkdir(parents=True, exist_ok=True)
+        self._lock = (self._folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"host: {self._folder}: another host.py is at it; --folder for a root of its own") from None
+
     def make(self) -> None:
         """Everything in it is as it comes from Debian, and the clone of what is committed here."""
-        (self._debs / "partial").mkdir(parents=True, exist_ok=True)
         if not (self._base / "etc/os-release").exists():
             shutil.rmtree(self._base, ignore_errors=True)
             making = self._folder / "making"
@@ -117,6 +126,7 @@ def main() -> int:
     if os.geteuid() != 0:
         raise SystemExit("host: as root, which may make a root and mount in it")
     swift, host = toolchain(options.swift), Host(RELEASES[options.release], options.folder.resolve())
+    host.lock()
     if not options.again:
         host.make()
     try:
