@@ -236,6 +236,7 @@ test-hostile: build planted test-deps
 	$(PYTHON) Tests/Hostile/longstreams.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject_agent.py --stubsave .build/release/stubsave
+	$(SUDO) $(PYTHON) Tests/Hostile/incoming.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/hooks.py --stubsave .build/release/stubsave
 	$(XENSTORED) $(PYTHON) Tests/Hostile/rewritten.py --stubsave .build/release/stubsave \
 	  --rounds $(ROUNDS)

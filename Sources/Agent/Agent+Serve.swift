@@ -46,6 +46,7 @@ func serve(_ arguments: ServeArguments) throws(AgentFailure) {
   case .carrier(.xenstore(let error)):
     throw AgentFailure(.stubdomainFailed, arguments.monitor) { $0.append(error) }
   case .qemu(let error): throw AgentFailure(WorkFailure(error), arguments.monitor)
+  case .toldOf(let status): throw AgentFailure(status: status, message: PlainText())
   }
 }
 

@@ -40,7 +40,13 @@ public func agentMain(
 /// An error with its exit code and the line that is said of it.
 struct AgentFailure: Error {
   let status: ExitStatus
+  /// Empty if it has been said before.
   let message: PlainText
+
+  init(status: ExitStatus, message: PlainText) {
+    self.status = status
+    self.message = message
+  }
 
   init(_ status: ExitStatus, _ path: SystemPath, _ build: (inout PlainText) -> Void) {
     var text = PlainText()
@@ -61,7 +67,9 @@ struct AgentFailure: Error {
   }
 
   /// On standard error.
-  func say() { write(message.bytes + [UInt8(ascii: "\n")]) }
+  func say() {
+    if !message.bytes.isEmpty { write(message.bytes + [UInt8(ascii: "\n")]) }
+  }
 }
 
 func say(_ text: StaticString) {

@@ -25,8 +25,9 @@ enum AgentCommand {
            stubsave-agent channel MONITOR DOMID [CARRIER]
            stubsave-agent load FD CARRIER MAXBYTES DEVICES PROGRAM ARGUMENT...
     serve attends to dom0's offers beside a QEMU. load waits for a state from dom0, verifies it,
-    and becomes PROGRAM with the state as open file FD. channel gives dom0 the QMP of a QEMU that
-    serves the guest DOMID, over a vchan, as vchan-socket-proxy does; it keeps every client.
+    and becomes PROGRAM with the state in a pipe, which is open file FD (-incoming fd:FD). channel
+    gives dom0 the QMP of a QEMU that serves the guest DOMID, over a vchan, as vchan-socket-proxy
+    does; it keeps every client.
     MONITOR is a QMP socket of QEMU's. CARRIER is xenstore (the device /dev/xen/xenbus),
     xenstore:SOCKET, or fd:N, an open SOCK_SEQPACKET socket. MAXBYTES is the largest state, by
     default 67108864. DEVICES is the directory of block devices, by default /dev. STARTMS is how

@@ -6,8 +6,9 @@ import Xenstore
 
 /// `load`: waits for one offer to restore, and gives the state to a QEMU that is not there yet.
 ///
-/// QEMU is started by this program in its own place, once everything has been verified: with a
-/// wrong or missing state there is no QEMU, instead of one that waits for ever.
+/// QEMU is started by this program in its own place, once everything has been verified and is in a
+/// pipe: with a wrong or missing state there is no QEMU, instead of one that waits for ever. What the
+/// pipe does not hold a process of its own feeds (formats/rendezvous.md, section 3.4).
 struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
   private var attention: Attention<Carrier>
   private var machine = AgentMachine()
@@ -20,7 +21,7 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
     self.deadline = deadline
   }
 
-  /// - Returns: the state; `loaded` has been said.
+  /// - Returns: a pipe with the state; `loaded` has been said.
   mutating func run(maxStateBytes: UInt64) throws(LoadFailure) -> FileDescriptor {
     while true {
       while let reading = try look() {
@@ -59,9 +60,9 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
   private mutating func perform(
     _ wanted: Wanted, _ maxStateBytes: UInt64
   ) throws(LoadFailure) -> FileDescriptor? {
-    let state: StateFromDisk
+    let state: PipedState
     do throws(WorkFailure) {
-      state = try read(wanted, maxStateBytes)
+      state = try prepare(wanted, maxStateBytes)
     } catch {
       // Something else is wanted, which the next look hands to the machine.
       if error.isWithdrawn { return nil }
@@ -69,7 +70,7 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
       throw .work(error)
     }
     try finish(.loaded(stateBytes: state.bytes))
-    return state.takeFile()
+    return state.takeReader()
   }
 
   private mutating func read(
@@ -83,8 +84,14 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
     let disk = try attention.open(
       offered.device, of: wanted, isWriting: false,
       until: Deadline(timeoutMilliseconds: wanted.milliseconds), files)
-    let state = try StateFromDisk.read(
+    return try StateFromDisk.read(
       disk, offered.transferID, maxBytes: min(maxBytes, maxStateBytes))
+  }
+
+  private mutating func prepare(
+    _ wanted: Wanted, _ maxStateBytes: UInt64
+  ) throws(WorkFailure) -> PipedState {
+    let state = try PipedState.make(of: try read(wanted, maxStateBytes))
     // Who has given up must not find a QEMU started.
     try attention.heed(wanted.id)
     return state
@@ -92,6 +99,45 @@ struct AgentLoader<Carrier: Cells & ~Copyable>: ~Copyable {
 
   private mutating func finish(_ kind: AnswerKind) throws(LoadFailure) {
     for case .answer(let answer) in machine.handle(.finished(kind)) { try say(answer) }
+  }
+}
+
+/// A pipe with a state for a QEMU that is not there yet.
+struct PipedState: ~Copyable {
+  let bytes: UInt64
+  private let reader: FileDescriptor
+
+  /// How long QEMU may take from its start on to read what the pipe does not hold.
+  private static let feedMilliseconds: UInt64 = 60_000
+
+  static func make(of state: borrowing StateFromDisk) throws(WorkFailure) -> PipedState {
+    let bytes = state.bytes
+    let reader = try attempt(.system) { () throws(SystemError) in
+      var feed = try PipeFeed(of: state.file, bytes: bytes)
+      try feed.fill()
+      try feed.feedApart(milliseconds: feedMilliseconds) { done in late(done, of: bytes) }
+      guard let reader = feed.takeReader() else { preconditionFailure() }
+      return reader
+    }
+    return PipedState(bytes, reader)
+  }
+
+  private init(_ bytes: UInt64, _ reader: consuming FileDescriptor) {
+    self.bytes = bytes
+    self.reader = reader
+  }
+
+  consuming func takeReader() -> FileDescriptor { reader }
+
+  /// What the process that feeds says when it gives up.
+  private static func late(_ done: UInt64, of bytes: UInt64) -> [UInt8] {
+    var text = PlainText()
+    text.append("stubsave-agent: QEMU has not read its state in time: at most ")
+    text.append(done)
+    text.append(" of ")
+    text.append(bytes)
+    text.append(" bytes\n")
+    return text.bytes
   }
 }
 

@@ -16,6 +16,8 @@ struct AgentService<Carrier: AnsweringCells & ~Copyable>: ~Copyable {
   /// A guest that has been stopped goes on then, unless dom0 has said `keep`: its death is not seen
   /// over xenstore.
   private var keepDeadline: Deadline?
+  /// The end of QEMU has been told of with what failed because of it.
+  private var hasToldOfEnd = false
   /// What an agent before this one, which has died, said last.
   private var inherited: Answer?
 
@@ -37,7 +39,11 @@ struct AgentService<Carrier: AnsweringCells & ~Copyable>: ~Copyable {
       try inherit()
       while true {
         try look()
-        do throws(MonitorError) { try qemu.monitor.takeEvents() } catch { throw .qemu(error) }
+        do throws(MonitorError) {
+          try qemu.monitor.takeEvents()
+        } catch {
+          throw hasToldOfEnd ? .toldOf(ExitStatus(error)) : .qemu(error)
+        }
         try wait()
       }
     } catch {
@@ -118,6 +124,7 @@ struct AgentService<Carrier: AnsweringCells & ~Copyable>: ~Copyable {
       qemu.resume()
       if error.isWithdrawn { return nil }
       AgentFailure(error, qemu.socket).say()
+      hasToldOfEnd = error.endsQEMU
       return error.answer(qemu.guest)
     }
   }
@@ -169,7 +176,7 @@ struct AgentService<Carrier: AnsweringCells & ~Copyable>: ~Copyable {
       let state = try StateFromDisk.read(disk, offered.transferID, maxBytes: limit)
       state.compareMetadata(with: qemu.metadata, qemu.socket)
       try attention.heed(wanted.id)
-      try qemu.load(state.file)
+      try qemu.load(state.file, bytes: state.bytes)
       return .loaded(stateBytes: state.bytes)
     }
   }
@@ -264,6 +271,8 @@ struct AgentService<Carrier: AnsweringCells & ~Copyable>: ~Copyable {
 enum ServiceEnd: Error {
   case carrier(CellError)
   case qemu(MonitorError)
+  /// QEMU is gone, which has been said.
+  case toldOf(ExitStatus)
   case system(SystemError)
   /// A signal, which ends the process as soon as it is let through.
   case interrupted

@@ -172,17 +172,23 @@ struct QEMUSide: ~Copyable {
   // MARK: Restoring
 
   /// Gives a QEMU that waits for a state (-incoming defer) this one; returns once it has loaded it.
-  mutating func load(_ state: borrowing FileDescriptor) throws(WorkFailure) {
+  mutating func load(
+    _ state: borrowing FileDescriptor, bytes: UInt64
+  ) throws(WorkFailure) {
     do throws(MonitorError) {
-      try monitor.load(state.number)
+      try monitor.load(state, bytes: bytes)
     } catch {
-      guard error.endsLoad, let isConfigured = try? state.hasConfigurationSection() else {
-        throw WorkFailure(error)
+      var failure = WorkFailure(error)
+      if error.endsLoad, let isConfigured = try? state.hasConfigurationSection() {
+        failure = WorkFailure(.qemu, ExitStatus(error)) { text in
+          text.append(error)
+          text.append(loadOf: isConfigured)
+        }
+        failure.words = error.wordsOfLoad
       }
-      throw WorkFailure(.qemu, ExitStatus(error)) { text in
-        text.append(error)
-        text.append(loadOf: isConfigured)
-      }
+      // What only refuses a command waits on.
+      if case .refused = error {} else { failure.endsQEMU = true }
+      throw failure
     }
   }
 
@@ -263,6 +269,19 @@ extension MonitorError {
     case .migrationFailed, .closed: true
     default: false
     }
+  }
+}
+
+extension MonitorError {
+  /// What a message has room for, QEMU's own words before ours.
+  fileprivate var wordsOfLoad: PlainText {
+    var text = PlainText()
+    if case .migrationFailed(let description?) = self {
+      text.append(escaping: description, maxBytes: 512)
+    } else {
+      text.append("QEMU did not load the state, and ended: see its own messages")
+    }
+    return text
   }
 }
 

@@ -6,7 +6,7 @@ import Transfer
 
 /// The reading half: a state that has been verified as a whole, in memory.
 struct StateFromDisk: ~Copyable {
-  /// The state and nothing else, its offset at the start.
+  /// The state and nothing else.
   let file: FileDescriptor
   let bytes: UInt64
   /// What wrote it, in lines; empty if the disk does not say.
@@ -30,9 +30,7 @@ struct StateFromDisk: ~Copyable {
       throw WorkFailure.large(stateBytes: verdict.outputBytes)
     }
     let isState = try attempt(.system) { () throws(SystemError) in
-      let isState = try memory.beginsWithQEMUMagic()
-      try memory.rewind()
-      return isState
+      try memory.beginsWithQEMUMagic()
     }
     guard isState else {
       throw WorkFailure(.disk, .corrupt) { $0.append("what is on the disk is no device state") }
@@ -81,8 +79,6 @@ struct StateFromDisk: ~Copyable {
     text.append(lines: ours)
     AgentFailure(.good, socket) { $0.append(text) }.say()
   }
-
-  consuming func takeFile() -> FileDescriptor { file }
 }
 
 extension PlainText {

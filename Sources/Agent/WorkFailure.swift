@@ -10,8 +10,12 @@ struct WorkFailure: Error {
   let status: ExitStatus
   /// What is known beyond the reason, for standard error.
   let text: PlainText
+  /// The same for the answer, which has little room; nil is the beginning of the text.
+  var words: PlainText?
   /// The capacity that a disk must have, if one that is larger would do.
   private(set) var neededBytes: UInt64 = 0
+  /// QEMU has ended, or will: that is no news later.
+  var endsQEMU = false
   /// dom0 has said something else meanwhile; nobody waits for an answer.
   private(set) var isWithdrawn = false
 
@@ -49,6 +53,7 @@ struct WorkFailure: Error {
     default: reason = .qemu
     }
     self.init(reason, ExitStatus(error)) { $0.append(error) }
+    if case .closed = error { endsQEMU = true }
   }
 
   init(_ error: FillError) {
@@ -81,7 +86,8 @@ struct WorkFailure: Error {
   /// The answer that it makes.
   func answer(_ guest: GuestState) -> AnswerKind {
     .failed(
-      code: status.rawValue, neededBytes: neededBytes, guest, reason, words: AgentWords(text))
+      code: status.rawValue, neededBytes: neededBytes, guest, reason,
+      words: AgentWords(words ?? text))
   }
 }
 
@@ -109,7 +115,7 @@ extension ExitStatus {
       default: self = ExitStatus(error)
       }
     case .system(let error): self = ExitStatus(error)
-    case .deadline: self = .deadline
+    case .deadline, .notRead: self = .deadline
     case .interrupted: self = .stubdomainFailed
     case .closed, .lineTooLong, .notJSON, .notQMP, .refused, .migrationFailed:
       self = .qemuRefused

@@ -186,6 +186,7 @@ int stubsave_pipe(int fds[2]) {
 }
 enum { MAX_FILES = 8 };
 int stubsave_blocking_pipe(int fds[2]) { return pipe2(fds, O_CLOEXEC); }
+int stubsave_set_pipe_bytes(int fd, int bytes) { return fcntl(fd, F_SETPIPE_SZ, bytes); }
 int stubsave_file_flags(int fd) { return fcntl(fd, F_GETFL); }
 int stubsave_descriptor_flags(int fd) { return fcntl(fd, F_GETFD); }
 int stubsave_set_nonblocking(int fd, int is_set) {
@@ -285,6 +286,35 @@ int stubsave_spawn_bound(const char *path, char *const *arguments, const int *fi
   errno = error;
   return error == 0 ? pid : -1;
 }
+static void close_between(unsigned first, unsigned last) {
+  if (close_range(first, last, 0) == 0) return;
+  // Before Linux 5.9.
+  for (unsigned fd = first; fd <= last && fd < 65536; fd++) close((int)fd);
+}
+int stubsave_fork_apart(const int *kept, int count) {
+  signal(SIGCHLD, SIG_DFL);
+  pid_t between = fork();
+  if (between < 0) return -1;
+  if (between > 0) {
+    int status = 0;
+    while (waitpid(between, &status, 0) < 0)
+      if (errno != EINTR) return -1;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 1;
+    errno = WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
+    return -1;
+  }
+  pid_t apart = fork();
+  if (apart < 0) _exit(errno);
+  if (apart > 0) _exit(0);
+  unsigned first = 0;
+  for (int i = 0; i < count; i++) {
+    if ((unsigned)kept[i] > first) close_between(first, (unsigned)kept[i] - 1);
+    first = (unsigned)kept[i] + 1;
+  }
+  close_between(first, ~0U);
+  return 0;
+}
+void stubsave_end_now(int code) { _exit(code); }
 int stubsave_pidfd(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 int stubsave_reap(int pid) {
   int status = 0;

@@ -107,30 +107,6 @@ extension Monitor {
 
   /// Ends QEMU.
   public mutating func quit() throws(MonitorError) { _ = try execute("quit") }
-
-  /// Gives a QEMU that was started with `-incoming defer` its state, and waits until it has
-  /// loaded it. QEMU 7.2 ends if it cannot: `.closed`.
-  ///
-  /// - Parameter descriptor: a file with the state, open for reading, at offset 0.
-  public mutating func load(_ descriptor: Int32) throws(MonitorError) {
-    var events = PlainText()
-    events.append("{\"capabilities\":[{\"capability\":\"events\",\"state\":true}]}")
-    _ = try execute("migrate-set-capabilities", arguments: events)
-    var name = PlainText()
-    name.append("{\"fdname\":\"stubsave\"}")
-    _ = try execute("getfd", arguments: name, passing: descriptor)
-    var uri = PlainText()
-    uri.append("{\"uri\":\"fd:stubsave\"}")
-    migration = nil
-    _ = try execute("migrate-incoming", arguments: uri)
-    while true {
-      switch migration {
-      case .completed?: return
-      case .failed?: throw .migrationFailed
-      default: try awaitEvent("the end of the load")
-      }
-    }
-  }
 }
 
 extension PlainText {

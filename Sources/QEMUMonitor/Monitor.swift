@@ -20,6 +20,10 @@ public struct Monitor: ~Copyable {
   public private(set) var version = PlainText()
   /// The guest has been let run (event RESUME) since this was last set to false.
   public var hasResumed = false
+  /// The first two numbers of its version.
+  var release: (major: UInt64, minor: UInt64) = (0, 0)
+  /// While QEMU is given a state: fed in every wait.
+  var feed = PipeFeed()
   /// The status of the last MIGRATION event.
   var migration: Migration?
 
@@ -82,6 +86,8 @@ public struct Monitor: ~Copyable {
       else { throw .notQMP("the greeting has no version") }
       if index > 0 { self.version.append(".") }
       self.version.append(number)
+      if index == 0 { release.major = number }
+      if index == 1 { release.minor = number }
     }
     if let member = greeting.member("package", of: version),
       let package = greeting.string(member), !package.isEmpty
@@ -224,10 +230,11 @@ public struct Monitor: ~Copyable {
     return document
   }
 
-  private func wait(toWrite: Bool, _ what: StaticString) throws(MonitorError) {
+  private mutating func wait(toWrite: Bool, _ what: StaticString) throws(MonitorError) {
     let readiness: UnixSocket.Readiness
     do throws(SystemError) {
-      readiness = try socket.wait(toWrite: toWrite, until: deadline, signals: signals)
+      readiness = try feed.wait(
+        for: socket.number, toWrite: toWrite, until: deadline, signals: signals)
     } catch {
       throw .system(error)
     }

@@ -19,8 +19,10 @@ public enum MonitorError: Error, Sendable {
   case notQMP(StaticString)
   /// QEMU gave an error in place of a result; its own description, bytes from outside.
   case refused(command: StaticString, description: [UInt8])
-  /// A migration that was begun has failed.
-  case migrationFailed
+  /// QEMU has not loaded its state; its own description, bytes from outside, if it gave one.
+  case migrationFailed([UInt8]?)
+  /// The time is over, and QEMU has not read all of its state.
+  case notRead(UInt64, of: UInt64)
 }
 
 extension PlainText {
@@ -51,7 +53,19 @@ extension PlainText {
       append(command)
       append(": ")
       append(escaping: description, maxBytes: 512)
-    case .migrationFailed: append("QEMU could not load the state: see its own messages")
+    case .migrationFailed(let description):
+      append("QEMU could not load the state: ")
+      if let description, !description.isEmpty {
+        append(escaping: description, maxBytes: 512)
+      } else {
+        append("see its own messages")
+      }
+    case .notRead(let done, let bytes):
+      append("QEMU has not read its state in time: at most ")
+      append(done)
+      append(" of ")
+      append(bytes)
+      append(" bytes; --timeout sets how long")
     }
   }
 

@@ -21,6 +21,17 @@ extension Syscalls {
     return (numbers[0], numbers[1])
   }
 
+  /// - Parameter pipe: either end.
+  static func setPipeBytes(_ pipe: Int32, _ bytes: UInt64) throws(SystemError) {
+    _ = try run(.fcntl) { stubsave_set_pipe_bytes(pipe, Int32(clamping: bytes)) }
+  }
+
+  /// - Returns: true in the new process, which is init's and has only those open files.
+  static func forkApart(keeping files: [Int32]) throws(SystemError) -> Bool {
+    let kept = files.sorted()
+    return try run(.spawn) { unsafe stubsave_fork_apart(kept, Int32(kept.count)) } == 0
+  }
+
   /// O_NONBLOCK, O_APPEND and the like, and how it was opened.
   static func fileFlags(_ descriptor: Int32) throws(SystemError) -> Int32 {
     try run(.fcntl) { stubsave_file_flags(descriptor) }

@@ -27,12 +27,17 @@ extension ToolError {
   init(_ ending: OfferMachine.Ending, _ facts: EndingFacts, detail: PlainText?) {
     switch ending {
     case .answered(.failed(let code, let needed, _, let reason, let words)):
-      let error = ToolError(reason, code: code, neededBytes: needed, facts, detail)
       guard detail == nil, let words else {
-        self = error
+        self.init(reason, code: code, neededBytes: needed, facts, detail)
         return
       }
-      self.init(error, stubdomainSays: words)
+      var known: PlainText?
+      if reason == .qemu {
+        known = PlainText()
+        known?.append("QEMU failed")
+      }
+      self.init(
+        ToolError(reason, code: code, neededBytes: needed, facts, known), stubdomainSays: words)
     case .answered: self.init(.internalError, facts.place) { $0.append("the wrong answer") }
     case .unsupported(let version):
       self.init(.unsupported, facts.place) { text in

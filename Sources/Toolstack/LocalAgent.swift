@@ -113,11 +113,10 @@ struct LocalAgent: AgentPeer, ~Copyable {
     return error
   }
 
-  /// What it has said of a failure; in full on standard error, if an answer has no room for it.
+  /// What it has said of a failure: on standard error, where it has room for all of it.
   private borrowing func detail(of ending: OfferMachine.Ending) -> PlainText? {
-    guard case .answered(.failed(_, _, _, _, words: let words?)) = ending, !words.isCut else {
-      return takeLines().last
-    }
+    if let line = takeLines().last { return line }
+    guard case .answered(.failed(_, _, _, _, words: let words?)) = ending else { return nil }
     var text = PlainText()
     text.append(words)
     return text

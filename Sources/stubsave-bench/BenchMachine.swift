@@ -55,7 +55,7 @@ final class BenchMachine {
     func load(_ state: borrowing FileDescriptor) throws {
       var monitor = try Monitor.connect(
         to: try workplace.path("in"), deadline: Deadline(timeoutMilliseconds: 60_000))
-      try monitor.load(state.number)
+      try monitor.load(state, bytes: try state.status().bytes)
     }
 
     func quit() throws {

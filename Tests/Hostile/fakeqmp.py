@@ -22,12 +22,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 import xxhash
 
 PIECE_BYTES = 32768  # what QEMU writes at once
+NO_FILE = "fd: migration to a file is not supported. Use file: instead."  # since 11.0
 MOST_BYTES = 256 << 20  # that the fake writes where nothing stops it
 STATES = Path(__file__).parents[2] / "fixtures/states"
 TRAILER = b"\x89STUBTRLR\r\n\x1a\n\0\0\0" + struct.pack("<II", 1, 0)  # magic, version, features
@@ -60,23 +62,31 @@ def event(name: str, **data: object) -> bytes:
     return line({"timestamp": stamp, "event": name, "data": data})
 
 
-GREETING = line({"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7},
-                                     "package": "Debian 1:7.2+dfsg-7+deb12u13"},
+def greeting(major: int, minor: int) -> bytes:
+    """What a QEMU says first."""
+    return line({"QMP": {"version": {"qemu": {"micro": 22, "minor": minor, "major": major},
+                                     "package": f"Debian 1:{major}.{minor}+dfsg-7+deb12u13"},
                          "capabilities": ["oob"]}})
 
 
 class Fake:
     """A QEMU as far as QMP shows it, at the socket `qmp` in a directory; for one `with` block.
 
-    Its answers are numbered from the greeting, 0, on; the events after a load count as one."""
+    Its answers are numbered from the greeting, 0, on; the events after a load count as one. The state
+    is what it saves, and, if it waits for one, what it takes for a whole one."""
 
     def __init__(self, directory: Path, state: bytes | Iterable[bytes] = b"",
-                 status: str = "paused", hooks: Mapping[int, Hook] | None = None) -> None:
+                 status: str = "paused", hooks: Mapping[int, Hook] | None = None,
+                 release: tuple[int, int] = (7, 2)) -> None:
         self.path, self.state, self.status = directory / "qmp", state, status
         self.hooks, self.points, self.commands = hooks or {}, list[str](), list[str]()
         self.blocked = list[str]()  # why it says that it cannot be saved
         self.fdsets, self.names = dict[int, list[int]](), dict[str, int]()
-        self.loaded: bytes | None = None  # what came by migrate-incoming
+        self.loaded: bytes | None = None  # what came by migrate-incoming, if it is a whole state
+        self.incoming: int | None = None  # the descriptor that it comes by
+        self.why = "load of migration failed: Invalid argument"  # if it is none
+        self.left, self.kept = 0, list[str]()  # of a state, and descriptors, when the client went
+        self._release, self._ends_by_itself, self._has_failed = release, True, False
         self.hung_up, self.line_bytes = False, 0  # what hooks did: the end, a line without end
         self.reached, self.go_on = threading.Event(), threading.Event()  # for hooks that wait
         self.over = threading.Event()  # a client has gone
@@ -128,22 +138,28 @@ class Fake:
                 with self._peer:
                     self._converse()
                 with self._files:
+                    self.kept = list(self.names)
                     sets = [*self.fdsets.values(), self.names.values(), self._rights]
                     for descriptor in [one for group in sets for one in group]:
                         os.close(descriptor)
                     self.fdsets, self.names, self._rights = {}, {}, []
+                if self.incoming is not None:
+                    with open(self.incoming, "rb", buffering=0) as pipe:
+                        while piece := pipe.read(PIECE_BYTES):
+                            self.left += len(piece)
+                    self.incoming = None
                 self.over.set()
 
     def _converse(self) -> None:
-        self._answer(lambda: GREETING, "greeting")
+        self._answer(lambda: greeting(*self._release), "greeting")
         while not getattr(self.hooks.get(len(self.points)), "before_reading", False):
             if (message := self._receive()) is None:
                 return
             name = str(message.get("execute"))
             self.commands.append(name)
             self._answer(lambda: self._execute(name, message), name, message.get("id"))
-            if name == "migrate-incoming" and self.loaded is not None and self._tells_migration:
-                self._answer(self._load, "MIGRATION")
+            if name == "migrate-incoming" and self.incoming is not None:
+                self._answer(self.load, "MIGRATION")
         self.wait_readable()  # a UNIX connection that is closed with data unread is reset
         self.hung_up = True
 
@@ -191,7 +207,12 @@ class Fake:
                 return {"status": self.status, "singlestep": False,
                         "running": self.status == "running"}
             case "query-migrate":
-                return {"blocked-reasons": self.blocked} if self.blocked else {}
+                failed = {"status": "failed", "error-desc": self.why} if self._has_failed else {}
+                return failed | ({"blocked-reasons": self.blocked} if self.blocked else {})
+            case "quit":
+                self.hang_up()
+            case "closefd" if given["fdname"] in self.names:
+                os.close(self.names.pop(given["fdname"]))
             case "qom-get" if given == {"path": "/machine", "property": "type"}:
                 return "pc-i440fx-7.2-machine"
             case "stop" | "cont":
@@ -211,11 +232,15 @@ class Fake:
                 self._tells_migration |= {"capability": "events", "state": True} in (
                     given["capabilities"])
             case "migrate-incoming":
+                if set(given) - {"uri"} and self._release < (9, 1):
+                    raise Refused("Parameter 'exit-on-error' is unexpected")
+                self._ends_by_itself = given.get("exit-on-error", True)
                 name = given["uri"].removeprefix("fd:")
                 if (self.status, self.loaded) != ("inmigrate", None) or name not in self.names:
                     raise Refused("no descriptor of that name, or nothing is to come in")
-                with open(self.names.pop(name), "rb") as file:
-                    self.loaded = file.read()
+                if S_ISREG(os.fstat(self.names[name]).st_mode) and self._release >= (11, 0):
+                    raise Refused(NO_FILE)
+                self.incoming = self.names.pop(name)
             case _:
                 raise Refused(f"The command {name} has not been found")
         return {}
@@ -249,12 +274,42 @@ class Fake:
             raise Refused(f"{filename}: {error}") from error
         os.close(self.names.pop("used for a save"))
 
-    def _load(self) -> bytes:
-        """How the load ends: of the content QEMU looks at little more than the magic."""
-        good = (self.loaded or b"").startswith(b"QEVM")
+    def load(self) -> bytes:
+        """Read the state, no further than QEMU does; the events of that. A QEMU that has not been told
+        otherwise ends if it is none."""
+        assert self.incoming is not None
+        data, wanted = bytearray(), len(self.state) if isinstance(self.state, bytes) else 0
+        with open(self.incoming, "rb", buffering=0) as pipe:
+            self.incoming = None
+            while (not wanted or len(data) < wanted) and (piece := pipe.read(PIECE_BYTES)):
+                data += piece
+        content = bytes(data[:wanted or None])
+        return self._end_load(content, content == self.state if wanted else data.startswith(b"QEVM"))
+
+    def take(self, data: bytes) -> None:
+        """End a load with what a hook has read; it is a state or not."""
+        self.send(self._end_load(data, data == self.state))
+
+    def fail(self, why: str) -> None:
+        """End a load that a hook has begun."""
+        self.why = why
+        self.send(self._end_load(b"", False))
+
+    def refuse(self, identity: Any, why: str) -> None:
+        """Answer a command with an error."""
+        answer = {"error": {"class": "GenericError", "desc": why}}
+        self.send(line(answer | ({} if identity is None else {"id": identity})))
+
+    def _end_load(self, data: bytes, good: bool) -> bytes:
+        self.loaded, self._has_failed = data if good else None, not good
         self.status = "paused" if good else "inmigrate"
         ends = "setup", "active", "completed" if good else "failed"
-        return b"".join(event("MIGRATION", status=status) for status in ends)
+        events = b"".join(event("MIGRATION", status=status) for status in ends)
+        if not good and self._ends_by_itself:
+            self.send(events)
+            self.hang_up()
+            return b""
+        return events if self._tells_migration else b""
 
 
 class Ended(NamedTuple):

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 """Let each system call of stubsave-agent fail, one at a time, where libxl orders the save (`reset`
-and `save`) and where the agent starts QEMU (`load`); dom0 is this program. `take` and a load
-into a QEMU that waits are inject.py's.
+and `save`) and where the agent starts QEMU (`load`; `feed` of a state that no pipe holds); dom0 is
+this program. `take` and a load into a QEMU that waits are inject.py's.
 
 Each time the agent answers or ends, in time; `committed` is said only of a disk that holds exactly
 the state; a failure is explained on standard error; the program that `load` starts finds exactly the
-state, or is not started.
+state, or is not started; nothing feeds a program that was not started, or has ended.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fakeqmp import STATES, Ended, Fake, Refused, Running, prepare
-from inject import BEGIN, CALL, NEVER, SIGNALS, Score, agent_beside
+from inject import BEGIN, CALL, NEVER, SIGNALS, Score, agent_beside, is_gone
 
 STATE = (STATES / "x01-pc-min-reset.dev").read_bytes()
+FED = STATE + bytes(5 << 20)  # more than a pipe can be made to hold here
 LIMIT = 64 << 20
 WAIT_SECONDS = 10
 FINAL = {"ready", "committed", "loaded", "failed", "unsupported"}
@@ -42,6 +43,16 @@ class Point(NamedTuple):
     number: int
 
 
+def processes_with(word: str) -> list[int]:
+    """Those that have it in their command line."""
+    found = list[int]()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.fsencode(word) in (entry / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
 class Trials(Score):
     """Runs the agent under strace, and judges what it says and does."""
 
@@ -50,14 +61,15 @@ class Trials(Score):
         self._stubsave, self._directory = stubsave, directory
         self._agent = agent_beside(stubsave)
         self._disks, self._codes = dict[str, bytes](), Counter[tuple[str, object]]()
-        for direction in "save", "restore":
-            disk = directory / direction
-            self._do("allocate", disk, "--size", "256KiB", "--direction", direction)
-            if direction == "restore":
-                self._do("write", disk, source=STATE)
-            self._disks[direction] = disk.read_bytes()
+        for kind, state in ("save", b""), ("load", STATE), ("feed", FED):
+            disk = directory / kind
+            self._do("allocate", disk, "--size", "256KiB", "--direction",
+                     "restore" if state else "save")
+            if state:
+                self._do("write", disk, source=state)
+            self._disks[kind] = disk.read_bytes()
         self.calls, self.begun = dict[str, Counter[str]](), dict[str, Counter[str]]()
-        for kind in "save", "load":
+        for kind in "save", "load", "feed":
             log = self.run(Point(kind, "", "", 0))
             self.calls[kind] = Counter(CALL.findall(log))
             self.begun[kind] = Counter(CALL.findall(BEGIN.split(log, 1)[0]))
@@ -70,8 +82,7 @@ class Trials(Score):
         """One run, judged; strace's log."""
         with tempfile.TemporaryDirectory(dir=self._directory) as name:
             place = Path(name)
-            (place / "disk").write_bytes(self._disks[
-                "restore" if point.kind == "load" else "save"])
+            (place / "disk").write_bytes(self._disks[point.kind])
             with Fake(place, STATE, "paused") as fake, (place / "disk").open("r+b") as disk:
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 ours.settimeout(WAIT_SECONDS)
@@ -80,7 +91,7 @@ class Trials(Score):
                            *inject * bool(point.call), self._agent]
                 carrier = f"fd:{theirs.fileno()}"
                 command += (["serve", str(fake.path), carrier, str(LIMIT)] if point.kind == "save"
-                            else ["load", "9", carrier, str(LIMIT), "/dev", "/bin/sh", "-c",
+                            else ["load", "9", carrier, str(LIMIT), name, "/bin/sh", "-c",
                                   "cat <&9"])
                 running = Running(*command, pass_fds=(theirs.fileno(), disk.fileno()))
                 theirs.close()
@@ -89,14 +100,16 @@ class Trials(Score):
                     answer = self._talk(point.kind, ours, fake, disk.fileno())
                 ours.close()
                 ended = running.end(WAIT_SECONDS)
+            for process in processes_with(name):
+                self.check(f"{point}: something feeds on", is_gone(process))
             log = (place / "log").read_text(errors="replace")
             self._judge(point, answer, place / "disk", ended, log)
         return log
 
     def _talk(self, kind: str, ours: socket.socket, fake: Fake, disk: int) -> list[str]:
         """The last answer; empty if the agent has ended before. As a dom0 of version 1 asks."""
-        id = self._disks["restore" if kind == "load" else "save"][32:48].hex()
-        if kind == "load":
+        id = self._disks[kind][32:48].hex()
+        if kind != "save":
             return self._ask(ours, f"1 {id} load fd:{disk} {id} {LIMIT} 5000", id)
         reset = secrets.token_hex(16)
         answer = self._ask(ours, f"1 {reset} reset {LIMIT} 5000", reset)
@@ -139,7 +152,8 @@ class Trials(Score):
             self.check(f"{said}: committed, but not so", is_held or word != "committed")
         else:
             self.check(f"{said}: {len(ended.output)} bytes for the program",
-                       ended.output == (STATE if ended.code == 0 else b""))
+                       ended.output == ({"load": STATE, "feed": FED}[point.kind] if ended.code == 0
+                                        else b""))
         self.check(f"{said}: without a message", is_early or ended.code < 0 or ended.messages or (
             ended.code == 0 and word in ("committed", "loaded", "none")))
         if failed or point.error in SIGNALS:

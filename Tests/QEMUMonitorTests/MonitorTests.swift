@@ -190,16 +190,65 @@ struct MonitorTests {
     try monitor.cont()
   }
 
+  private func migration(_ status: String) -> String {
+    #"{"event":"MIGRATION","data":{"status":"\#(status)"}}"# + "\n"
+  }
+
+  private func replies(_ ids: ClosedRange<Int>) -> [String] {
+    ids.map { "{\"return\":{},\"id\":\($0)}\n" }
+  }
+
   @Test func `a load ends with its event`() throws {
     var monitor = try connect(saying: Self.greeting + Self.agreed)
     let file = try FileDescriptor.inMemory()
-    func migration(_ status: String) -> String {
-      #"{"event":"MIGRATION","data":{"status":"\#(status)"}}"# + "\n"
-    }
-    let replies = (2...4).map { "{\"return\":{},\"id\":\($0)}\n" }
+    let replies = replies(2...4)
     try pair.say(
       replies[0] + replies[1] + migration("setup") + replies[2] + migration("active")
         + migration("completed"))
-    try monitor.load(file.number)
+    try monitor.load(file, bytes: 0)
+    let heard = pair.heard()
+    #expect(heard.contains("fd:stubsave") && !heard.contains("exit-on-error"), "\(heard)")
+  }
+
+  @Test(arguments: [(7, 2, false), (9, 0, false), (9, 1, true), (10, 0, true), (11, 1, true)])
+  func `QEMU from 9.1 on says why, and is told to end`(major: Int, minor: Int, says: Bool) throws {
+    let greeting = Self.greeting.replacing(
+      #""minor": 2, "major": 7"#, with: #""minor": \#(minor), "major": \#(major)"#)
+    var monitor = try connect(saying: greeting + Self.agreed)
+    let file = try FileDescriptor.inMemory()
+    let reason = #"{"return":{"status":"failed","error-desc":"no e1000"},"id":5}"# + "\n"
+    let ended = "{\"return\":{},\"id\":\(says ? 6 : 5)}\n"
+    try pair.say(
+      replies(2...4).joined() + migration("failed") + (says ? reason : "") + ended)
+    expectFailure {
+      () throws(MonitorError) in
+      try monitor.load(file, bytes: 0)
+    } _: { error in
+      guard case .migrationFailed(let description) = error else { return false }
+      return description == (says ? [UInt8]("no e1000".utf8) : nil)
+    }
+    let heard = pair.heard()
+    #expect(heard.contains(#""exit-on-error":false"#) == says, "\(heard)")
+    #expect(heard.hasSuffix("{\"execute\":\"quit\",\"id\":\(says ? 6 : 5)}\r\n"), "\(heard)")
+  }
+
+  @Test func `a refusal of the state leaves QEMU waiting, without the pipe`() throws {
+    var monitor = try connect(saying: Self.greeting + Self.agreed)
+    let file = try FileDescriptor.inMemory()
+    try pair.say(
+      replies(2...3).joined() + #"{"error":{"desc":"no file"},"id":4}"# + "\n"
+        + replies(5...5).joined())
+    expectFailure {
+      () throws(MonitorError) in
+      try monitor.load(file, bytes: 0)
+    } _: {
+      if case .refused(_, let description) = $0 {
+        description == [UInt8]("no file".utf8)
+      } else {
+        false
+      }
+    }
+    let heard = pair.heard()
+    #expect(heard.contains("closefd") && !heard.contains("quit"), "\(heard)")
   }
 }

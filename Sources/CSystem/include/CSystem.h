@@ -104,6 +104,8 @@ int stubsave_spawn(
     const char *path, char *const *arguments, char *const *environment, const int *files, int count);
 // A pipe whose ends block, and the flags of an open file (F_GETFL) and of a descriptor (F_GETFD).
 int stubsave_blocking_pipe(int fds[2]);
+// What a pipe holds (F_SETPIPE_SZ): at least so many bytes.
+int stubsave_set_pipe_bytes(int fd, int bytes);
 int stubsave_file_flags(int fd);
 int stubsave_descriptor_flags(int fd);
 // O_NONBLOCK of an open file that is shared with nobody.
@@ -112,6 +114,12 @@ int stubsave_set_nonblocking(int fd, int is_set);
 int stubsave_is_kernels(int fd);
 // The same of one that is told to end (SIGTERM) when this process has ended, however that was.
 int stubsave_spawn_bound(const char *path, char *const *arguments, const int *files, int count);
+// Goes on as two processes (fork(2)): 0 in the new one, which is nobody's child here and is init's to reap;
+// it has only those of its `kept` open files that are named, in ascending order. 1 in the old one; -1 and
+// errno. For a process with one thread.
+int stubsave_fork_apart(const int *kept, int count);
+// Ends this process at once: nothing is written, and nothing of it is cleaned up.
+_Noreturn void stubsave_end_now(int code);
 // A descriptor that is readable once the process has ended.
 int stubsave_pidfd(int pid);
 // Of a process that has ended: its exit code, or 256 and the number of its signal. EAGAIN if not.
