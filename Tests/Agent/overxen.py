@@ -284,6 +284,8 @@ def lies() -> list[Lie]:
         Lie("words like our own", 13, b"2 ID failed 13 0 running qemu good; stubsave: \\x1b[31m all is well",
             says="good; stubsave: \\x1b[31m all is well"),
         Lie("too small, without measure", 7, b"2 ID failed 7 4611686018427387904 paused small"),
+        Lie("QEMU's own words", 13, b"2 ID failed 13 0 paused qemu QEMU refused getfd: not of a file",
+            says="QEMU refused getfd: not of a file"),
         Lie("an unknown code", 9, b"2 ID failed 200 0 paused system"),
     ]
 
@@ -317,6 +319,7 @@ async def lie(stubs: Stubdomains, this: Lie, device: str) -> str:
            f"{outcome}")
     expect(outcome.message.endswith(f"; the stubdomain says: {this.says}") if this.says
            else "the stubdomain says" not in outcome.message, f"{outcome}")
+    expect(not this.says or "did not do what" not in outcome.message, f"{outcome}: and who says so?")
     expect(seconds < 6 and (this.code != 10 or seconds > 1.9), f"{outcome} after {seconds:.1f} s")
     expect(busy < START_SECONDS + MOST_BUSY * seconds, f"{busy:.3f} s of processor time")
     expect("stubsave" not in nodes(LYING), "nodes are left")
