@@ -147,6 +147,7 @@ coverage: test-debug
 
 # The document, the .ksy, the readers and the fixtures against each other; and the worst disks.
 test-formats: build test-deps
+	$(PYTHON) Tests/Releases/matrix.py --check --readme README.md
 	$(PYTHON) Tests/Formats/merged_constants.py .build/embedded/release
 	$(PYTHON) fixtures/make.py --check
 	$(PYTHON) Tests/Formats/check_ksy.py
