@@ -30,9 +30,9 @@ LAST_LINES = 60
 LAST_TOLD = 40
 TELLING_FAULTS = ("good dump first", "held open", "does not let go", "never connects", "boots slowly", "quota",
                   "destroyed while")
-# Machines: each works on one processor, or waits for a deadline; more than there are make none of them late. A
-# machine has 6 GiB, of which it uses 2 to 4.
-AT_ONCE = 3
+# Machines: each works on one processor, or waits for a deadline; more than there are make none of them late. But
+# each uses up to 5 GiB, and a host that runs out of memory ends one.
+MOST_AT_ONCE, MACHINE_BYTES = 3, 6 << 30
 # What runs if nobody names suites, in a machine each, the longest first: of the older release everything; of others
 # what may be different there. SUITE:PATTERN are the cases in whose names the pattern is found.
 EVERYTHING = {
@@ -92,6 +92,13 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     return wanted
 
 
+def at_once() -> int:
+    """Machines for which there is memory."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    return max(1, min(MOST_AT_ONCE, free // MACHINE_BYTES))
+
+
 def show(logs: Path) -> None:
     """The last of each log, after a failure."""
     for log in sorted(logs.rglob("*.log*")):
@@ -117,7 +124,7 @@ async def run(options: argparse.Namespace) -> int:
     for release, ones in images.items():
         ones.make()
         shutil.rmtree(options.folder.with_name(options.folder.name + "-logs") / release.suite, ignore_errors=True)
-    turn = asyncio.Semaphore(AT_ONCE)
+    turn = asyncio.Semaphore(at_once())
     ended = {job.logs: asyncio.Event() for job in wanted}
 
     async def one(job: Job) -> list[End]:
