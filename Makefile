@@ -200,7 +200,8 @@ test-xenstore: build test-deps
 	$(XENSTORED) $(PYTHON) Tests/Agent/claims.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Agent/together.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Agent/proxy.py --stubsave .build/release/stubsave --agent $(AGENT)
-	$(XENSTORED) $(PYTHON) Tests/Vchan/channel.py --build .build/embedded
+	$(XENSTORED) $(PYTHON) Tests/Vchan/channel.py
+	$(XENSTORED) $(PYTHON) Tests/Vchan/proxied.py
 	$(XENSTORED) $(PYTHON) Tests/Hostile/inject_xen.py --stubsave .build/release/stubsave
 
 # Real Xen under emulation: Xen, dom0 and guests from Debian's packages, kept in .build/xenlab. RELEASE=forky for another

@@ -103,8 +103,8 @@ let package = Package(
     .target(
       name: "Toolstack",
       dependencies: [
-        "Decoding", "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState",
-        "SaveFiles", "BlockProbe", "ZstdCodec", "SaveDisk", "Codecs", "SystemIO",
+        "Decoding", "Transfer", "Rendezvous", "QEMUMonitor", "Vchan", "Xen", "Xenstore",
+        "QEMUState", "SaveFiles", "BlockProbe", "ZstdCodec", "SaveDisk", "Codecs", "SystemIO",
       ],
       swiftSettings: strict),
     .target(name: "CProgram"),

@@ -69,7 +69,7 @@ private func withdrawChannel(_ socket: SystemPath?) {
 extension ExitStatus {
   init(_ error: VchanError) {
     switch error {
-    case .cannotOpen(let error): self = ExitStatus(error)
+    case .cannotOpen(let error), .system(let error): self = ExitStatus(error)
     case .closed, .nonsense: self = .stubdomainFailed
     }
   }
@@ -81,6 +81,7 @@ extension PlainText {
     case .cannotOpen(let error):
       append("no vchan can be made (/dev/xen/gntalloc, /dev/xen/evtchn, xenstore): ")
       append(escaping: error.text)
+    case .system(let error): append(escaping: error.text)
     case .closed: append("the vchan is closed")
     case .nonsense: append("the vchan's indices make no sense")
     }

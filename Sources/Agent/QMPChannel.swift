@@ -193,7 +193,7 @@ private enum PeerFailure: Error {
   init(_ error: VchanError) {
     switch error {
     case .closed, .nonsense: self = .renew
-    case .cannotOpen: self = .end(.vchan(error))
+    case .cannotOpen, .system: self = .end(.vchan(error))
     }
   }
 }

@@ -104,6 +104,7 @@ public enum Errno {
   public static let connectionRefused = ECONNREFUSED
   public static let connectionReset = ECONNRESET
   public static let brokenPipe = EPIPE
+  public static let protocolError = EPROTO
   public static let nameTooLong = ENAMETOOLONG
   public static let timedOut = ETIMEDOUT
   public static let noDevice = ENXIO

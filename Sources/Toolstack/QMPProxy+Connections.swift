@@ -37,6 +37,7 @@ extension QMPProxy {
   }
 
   private func connect() throws(SystemError) -> LineConnection<QMPTransport> {
+    if let own = QMPTransport.ownVchan(options, tell: log) { return LineConnection(own) }
     try MonotonicClock.pause(milliseconds: QMPProxy.pauseMilliseconds)
     let deadline = Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)
     return LineConnection(.program(try program.connect(until: deadline)))

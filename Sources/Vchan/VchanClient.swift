@@ -27,10 +27,29 @@ public struct VchanClient: ~Copyable {
 
   private init(end: consuming VchanEnd) { self.end = end }
 
-  /// As `VchanEnd` has them.
-  public var number: Int32? { end.number }
-  public var restDeadline: Deadline? { end.restDeadline }
-  public mutating func takeEvent() throws(VchanError) { try end.takeEvent() }
+  /// To be waited for: readable when the server has notified, for bytes and for room alike; always
+  /// writable.
+  public var number: Int32 { end.number ?? -1 }
+
+  /// Takes a notification if there is one. Waits for a moment where they come without an end.
+  public mutating func takeEvent() throws(VchanError) {
+    do throws(SystemError) {
+      while let rest = end.restDeadline, !rest.hasPassed {
+        try MonotonicClock.pause(milliseconds: rest.remainingMilliseconds)
+      }
+      guard
+        try Readable.wait(
+          for: [Readable.Interest(number)], until: Deadline(timeoutMilliseconds: 0))[0]
+      else { return }
+    } catch {
+      throw .system(error)
+    }
+    try end.takeEvent()
+  }
+
+  /// Whether there is something to be read, or room. If not, the server notifies when there is.
+  public var hasBytes: Bool { end.hasBytes }
+  public var hasRoom: Bool { end.hasRoom }
 
   /// Whether the server says that it is there. Once it is not, what it still has written can be read.
   public var isOpen: Bool { end.isServerLive }

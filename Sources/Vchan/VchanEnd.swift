@@ -47,6 +47,10 @@ import SystemIO
     guard unsafe libxenvchan_wait(handle) == 0 else { throw .closed }
   }
 
+  /// Both ask the other side to notify when that changes; what they say may be a lie of its.
+  var hasBytes: Bool { unsafe libxenvchan_data_ready(handle) > 0 }
+  var hasRoom: Bool { unsafe libxenvchan_buffer_space(handle) > 0 }
+
   /// What is there, at most what fits behind `start`.
   ///
   /// - Returns: how many bytes; 0 if there is nothing now.

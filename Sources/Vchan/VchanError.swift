@@ -8,4 +8,6 @@ public enum VchanError: Error, Sendable, Equatable {
   case closed
   /// The other side has written indices that no ring can have.
   case nonsense
+  /// It could not be waited for.
+  case system(SystemError)
 }

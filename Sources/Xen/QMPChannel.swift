@@ -14,4 +14,9 @@ public enum QMPChannel {
     else { return nil }
     return target
   }
+
+  /// The channel's node, as libxl names it.
+  public static func node(of target: UInt32, _ stubdomain: UInt32) -> SystemPath {
+    Node.domain(stubdomain)("device-model")(target)("qmp-vchan").path
+  }
 }

@@ -11,6 +11,15 @@ extension XenDomains {
     try value(&xenstore, Node.domain(domid)("data")("stubsave")).map { [UInt8]($0.prefix(255)) }
   }
 
+  /// Whether the agent serves the channel for QMP, and one client may stay there (formats/rendezvous.md, section
+  /// 7.4): the stubdomain's own word.
+  public static func hasPersistentChannel(
+    _ domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> Bool {
+    try value(&xenstore, Node.domain(domid)("data")("stubsave-channel"))
+      == [UInt8]("persistent 1".utf8)
+  }
+
   /// The process that stands between libxl and the stubdomain's QMP; libxl writes it.
   public static func proxyProcess(
     _ domid: UInt32, _ xenstore: inout XenstoreConnection

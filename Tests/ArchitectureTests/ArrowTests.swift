@@ -37,7 +37,7 @@ import Testing
     "QEMUState": ["Transfer", "SaveDisk", "Codecs", "SystemIO"],
     "Xen": ["CXenCall", "Xenstore", "SaveDisk", "SystemIO"],
     "Toolstack": [
-      "Decoding", "Transfer", "Rendezvous", "QEMUMonitor", "Xen", "Xenstore", "QEMUState",
+      "Decoding", "Transfer", "Rendezvous", "QEMUMonitor", "Vchan", "Xen", "Xenstore", "QEMUState",
       "SaveFiles", "BlockProbe", "ZstdCodec", "SaveDisk", "Codecs", "SystemIO",
     ],
     "stubsave": [

@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "QEMU"), str(HERE.parent / "Agent")]
+sys.path[:0] = [str(HERE.parent / "QEMU"), str(HERE.parent / "Agent"),
+                str(HERE.parent / "Xenstored")]
 import fakexen  # noqa: E402
 from fakexen import Page, Xen  # noqa: E402
 from machine import QEMU, Failure, Score, expect, running  # noqa: E402
+from client import SET_PERMS  # noqa: E402
 from stubdomain import xenstored  # noqa: E402
 from xenbus import Xenstore  # noqa: E402
 
@@ -72,7 +74,7 @@ class Client:
         """Wait for the greeting, the first line; or for the first that is one."""
         try:
             async with asyncio.timeout(GREETING_SECONDS):
-                while not (line := await self.reader.readline()).startswith(b'{"QMP": {'):
+                while not (line := await self.reader.readline()).startswith(b'{"QMP":'):
                     expect(may_have_rests and line.endswith(b"\n"), f"{line!r} instead of a greeting")
                     self.rests += line != b"\n"
         except TimeoutError:
@@ -409,16 +411,21 @@ async def without_qemu(place: Place) -> str:
     return message.decode().strip().replace(str(place.directory), "")
 
 
+async def prepared(store: Xenstore) -> None:
+    """A stubdomain's nodes, as libxl makes them."""
+    await store.write(f"{HOME}/domid", DOMID)
+    await store.request(SET_PERMS, f"{HOME}/domid", "n0", f"r{DOMID}")
+    for name in "data", f"device-model/{GUEST}":
+        await store.directory(f"{HOME}/{name}", f"n{DOMID}", "r0")
+
+
 async def run(options: argparse.Namespace, directory: Path) -> int:
     """Exit code of the program."""
     score = Score()
     fakexen.build(directory)
     agent = fakexen.link(directory, Path(options.build), "stubsave-agent")
     store = await Xenstore.connect()
-    await store.write(f"{HOME}/domid", DOMID)
-    for name in "data", f"device-model/{GUEST}":
-        await store.directory(f"{HOME}/{name}", f"n{DOMID}", "r0")
-    await store.request(14, f"{HOME}/domid", "n0", f"r{DOMID}")
+    await prepared(store)
     cases = (followed, unseen, killed, large, jumps, storms, silent, ends, without_qemu)
     for case in cases:
         if options.only and options.only not in case.__name__:

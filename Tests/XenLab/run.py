@@ -201,8 +201,8 @@ def main() -> int:
     """Exit code of the program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE[:PATTERN]", help="transfers, faults, many, compare, saves, "
-                        "restores, savefaults, agentless, lost, savetimes, departures, arrivals, joined; without one what CI wants, in two machines "
-                        "for each release")
+                        "restores, savefaults, agentless, lost, channels, savetimes, departures, arrivals, joined; without one what CI "
+                        "wants, in two machines for each release")
     parser.add_argument("--release", action="append", choices=RELEASES, help="whose packages; of several each takes over guests of the one before")
     parser.add_argument("--carried", type=Path, metavar="FOLDER",
                         help="for arrivals: the folder `leaving` in another release's logs, of departures")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 
+from channels import channels  # noqa: E402
 from compare import compare  # noqa: E402
 from dom0 import Score  # noqa: E402
 from evacuation import arrivals, departures  # noqa: E402
@@ -30,8 +31,8 @@ PORT = "/dev/virtio-ports/results"
 # With two guests that stand for stubdomains, and with real ones.
 STANDING = {"transfers": transfers, "faults": faults, "many": many, "compare": compare}
 REAL = {"saves": saves, "restores": restores, "savefaults": savefaults, "agentless": agentless,
-        "lost": lost, "savetimes": savetimes, "departures": departures, "arrivals": arrivals,
-        "sends": sends, "receives": receives}
+        "lost": lost, "channels": channels, "savetimes": savetimes, "departures": departures,
+        "arrivals": arrivals, "sends": sends, "receives": receives}
 RULES = "59-stubsave.rules"
 
 
