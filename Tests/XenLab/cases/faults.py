@@ -88,7 +88,7 @@ def boots_slowly(first: Stub, second: Stub) -> str:
     finally:
         run("xl", "unpause", second.name, must=False)
     expect(code == 0, f"restore: exit {code}")
-    expect(second.saved() == inside, "another state")
+    expect((found := second.saved()) == inside, f"another state: {found}, was {inside}")
     return f"connected after {SLOW_SECONDS} s"
 
 
