@@ -255,7 +255,7 @@ sanitize: test-deps agent
 	$(SANITIZED)=thread $(SWIFT_TEST) --sanitize=thread --scratch-path .build/tsan \
 	  --skip CommandTests $(SKIP_ELSEWHERE)
 
-# Fuzzers, with AddressSanitizer; libyajl, with which libxl reads QMP, is what ours is compared with.
+# Fuzzers, with AddressSanitizer; libyajl and json-c, with which libxl reads QMP, are what ours is compared with.
 # Corpora, figures and findings are kept in .build/fuzzing; TARGET is one of them, or more.
 SECONDS = 60
 FUZZER = .build/fuzz/release/stubsave-fuzz

@@ -187,12 +187,12 @@ let package = Package(
   ]
 )
 
-// The fuzzers want libFuzzer's runtime, and libyajl to compare with: only when asked for (`make fuzz`).
+// The fuzzers want libFuzzer's runtime, libyajl and json-c to compare with: only when asked for (`make fuzz`).
 if Context.environment["STUBSAVE_FUZZ"] != nil {
   package.targets += [
     .systemLibrary(
       name: "CFuzz", path: "Tests/Fuzz/CFuzz", pkgConfig: "yajl",
-      providers: [.apt(["libyajl-dev"])]),
+      providers: [.apt(["libyajl-dev", "libjson-c-dev"])]),
     .target(
       name: "FuzzTargets",
       dependencies: [

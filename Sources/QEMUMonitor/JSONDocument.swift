@@ -17,7 +17,7 @@ struct JSONDocument {
     var end: Int
   }
 
-  /// QMP's own replies nest less than ten deep.
+  /// QMP's own replies nest less than ten deep; json-c, libxl's parser since Xen 4.21, takes as many as this.
   static let maxDepth = 32
   /// Bounds the memory for tokens: 2.5 MB. `query-qmp-schema`, the longest reply, has some 60,000.
   static let maxTokens = 65_536
@@ -88,7 +88,7 @@ struct JSONDocument {
 public struct JSONError: Error, Equatable, Sendable, BitwiseCopyable {
   public enum Reason: Sendable, BitwiseCopyable {
     case syntax, invalidUTF8, controlCharacter, escape, surrogate, duplicateName
-    case tooDeep, tooManyValues, trailing
+    case tooDeep, tooManyValues, trailing, numberTooLarge
   }
 
   /// In bytes from the start of the text.

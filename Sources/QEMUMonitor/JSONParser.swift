@@ -120,6 +120,7 @@ struct JSONParser {
     let start = position
     if next == UInt8(ascii: "-") { position += 1 }
     if next == UInt8(ascii: "0") { position += 1 } else { try digits() }
+    let integer = start..<position
     if next == UInt8(ascii: ".") {
       position += 1
       try digits()
@@ -129,7 +130,24 @@ struct JSONParser {
       if next == UInt8(ascii: "+") || next == UInt8(ascii: "-") { position += 1 }
       try digits()
     }
+    if position == integer.upperBound && !JSONParser.fits(bytes[integer]) {
+      throw JSONError(offset: start, reason: .numberTooLarge)
+    }
     end(token, from: start)
+  }
+
+  /// Within 64 bits, with or without a sign. Of a larger one json-c, libxl's parser since Xen 4.21, makes the
+  /// largest that it has, and libyajl a double.
+  private static func fits(_ integer: ArraySlice<UInt8>) -> Bool {
+    let isNegative = integer.first == UInt8(ascii: "-")
+    var value: UInt64 = 0
+    for digit in isNegative ? integer.dropFirst() : integer {
+      let (product, isOver) = value.multipliedReportingOverflow(by: 10)
+      let (sum, isOverToo) = product.addingReportingOverflow(UInt64(digit - UInt8(ascii: "0")))
+      if isOver || isOverToo { return false }
+      value = sum
+    }
+    return !isNegative || value <= 1 << 63
   }
 
   /// One or more.

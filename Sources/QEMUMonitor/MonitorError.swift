@@ -83,6 +83,7 @@ extension PlainText {
     case .tooDeep: append("nested too deep")
     case .tooManyValues: append("too many values")
     case .trailing: append("something behind the value")
+    case .numberTooLarge: append("an integer of more than 64 bits")
     }
   }
 }

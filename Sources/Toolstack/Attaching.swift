@@ -39,6 +39,8 @@ public enum Attaching {
     }
     let lock = try DomainLock(domid: stubdomain.domid)
     let said = try Leftovers.clear(stubdomain.domid, lock, place.xenstore)
+    try StubdomainState.requireRunning(
+      StubdomainState.look(stubdomain.domid), stubdomain.domid, place.name, mayBePaused: false)
     let disk = try TransferDisk.existing(path, for: place)
     let request = DiskAttachment.Request(
       domid: stubdomain.domid, majorMinor: try disk.majorMinor(),

@@ -28,7 +28,8 @@ struct GivenDevice: ~Copyable {
   ///   - isAttached: a stubdomain has it, as its user has said.
   ///   - xenstore: where dom0's xenstored listens, if this is dom0.
   init(
-    _ path: SystemPath, isAttached: Bool = false, xenstore: SystemPath = StubdomainPlace.xenstored
+    _ path: SystemPath, isAttached: Bool = false,
+    xenstore: SystemPath = StubdomainPlace.usualXenstore
   ) throws(ToolError) {
     let device = try GivenDevice.open(path)
     let facts = try attempt(path) { () throws(SystemError) in try device.blockDevice() }

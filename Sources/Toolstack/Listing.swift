@@ -21,6 +21,8 @@ public struct StubdomainSummary: Sendable {
   public let disks: [Disk]
   /// The program between libxl and its QMP; empty if there is none.
   public let proxy: PlainText
+  /// Nil where Xen cannot be asked.
+  public let state: DomainState?
 
   public struct Disk: Sendable {
     public let name: PlainText
@@ -61,7 +63,8 @@ public enum Listing {
       disks: disks.map {
         StubdomainSummary.Disk(name: plain($0.device.name), isUsers: $0.owner == .user)
       },
-      proxy: proxy(try XenDomains.proxyProcess(domid, &xenstore)))
+      proxy: proxy(try XenDomains.proxyProcess(domid, &xenstore)),
+      state: StubdomainState.look(domid))
   }
 
   private static func plain(_ bytes: [UInt8]?) -> PlainText {

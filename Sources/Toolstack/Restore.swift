@@ -136,7 +136,7 @@ struct PreparedRestore: ~Copyable {
   static func make(
     _ options: RestoreOptions, _ given: borrowing GivenState, at place: StubdomainPlace
   ) throws(ToolError) -> PreparedRestore {
-    var agent = try StubdomainAgent.find(place)
+    var agent = try StubdomainAgent.find(place, mayBePaused: true)
     do throws(ToolError) {
       let origin = try agent.origin()
       var warnings =

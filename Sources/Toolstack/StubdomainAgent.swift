@@ -34,13 +34,19 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
   /// For dom0's to take away a loop device that nobody uses any more.
   private static let loopMilliseconds: UInt64 = 1_000
 
-  static func find(_ place: StubdomainPlace) throws(ToolError) -> StubdomainAgent {
+  /// - Parameter mayBePaused: libxl has not started it yet.
+  static func find(
+    _ place: StubdomainPlace, mayBePaused: Bool = false
+  ) throws(ToolError) -> StubdomainAgent {
     var xenstore = try XenstoreConnection.dom0(place.xenstore)
     let stubdomain = try onXen(place.name) { () throws(XenError) in
       try XenDomains.stubdomain(place.reference, &xenstore)
     }
-    let lock = try DomainLock(domid: stubdomain.domid)
-    let said = try Leftovers.clear(stubdomain.domid, lock, place.xenstore)
+    let domid = stubdomain.domid
+    let lock = try DomainLock(domid: domid)
+    let said = try Leftovers.clear(domid, lock, place.xenstore)
+    try StubdomainState.requireRunning(
+      StubdomainState.look(domid), domid, place.name, mayBePaused: mayBePaused)
     do throws(CellError) {
       let cells = try StubdomainCells.make(domid: stubdomain.domid, over: xenstore)
       return StubdomainAgent(Offerer(cells), lock, place, stubdomain, said)
@@ -147,8 +153,11 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
     let deadline = Deadline(
       timeoutMilliseconds: isReadOnly ? StubdomainAgent.bootMilliseconds : attachMilliseconds)
     if isReadOnly { bootDeadline = deadline }
-    attachment = try onXen(place.name) { () throws(XenError) in
-      try DiskAttachment.attach(request, place.xenstore, until: deadline, signals: signals)
+    do throws(XenError) {
+      attachment = try DiskAttachment.attach(
+        request, place.xenstore, until: deadline, signals: signals)
+    } catch {
+      throw StubdomainState.explain(ToolError(error, place.name), stubdomain.domid)
     }
     loop = disk.isLoopDevice ? disk.path : nil
   }
@@ -221,6 +230,7 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
     if ending == .gone, let failure = offerer.failure, failure != .gone {
       error = ToolError(failure, facts.place)
     }
+    error = StubdomainState.explain(error, stubdomain.domid)
     if machine.leavesGuestStopped { error = ToolError(withGuestStopped: error) }
     return giveUp(after: error, guestIsStopped: machine.owesCont)
   }
@@ -246,8 +256,8 @@ struct StubdomainAgent: AgentPeer, ~Copyable {
 extension XenstoreConnection {
   static func dom0(_ socket: SystemPath) throws(ToolError) -> XenstoreConnection {
     do throws(XenstoreError) {
-      return try XenstoreConnection.connect(
-        to: socket, deadline: Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds))
+      return try XenstoreConnection.open(
+        socket, deadline: Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds))
     } catch {
       throw ToolError(.stubdomainFailed, socket) { text in
         text.append(error)

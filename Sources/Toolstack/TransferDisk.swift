@@ -33,7 +33,7 @@ struct TransferDisk: ~Copyable {
     /// Of all disks of this machine together.
     var maxSumBytes = DiskClaim.defaultMaxSumBytes
     /// Where dom0's xenstored listens, if this is dom0.
-    var xenstore = StubdomainPlace.xenstored
+    var xenstore = StubdomainPlace.usualXenstore
     /// Of a disk of our own, or on an unused device; nil is what suits most states.
     var neededBytes: UInt64?
     /// For a disk of our own that is too large for memory.

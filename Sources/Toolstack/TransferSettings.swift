@@ -25,13 +25,24 @@ public struct StubdomainPlace: Sendable {
   public let reference: DomainReference
   /// The disk's name there, if somebody else has attached it; nil attaches it.
   public var attached: DeviceName?
-  /// dom0's xenstored.
-  public var xenstore = xenstored
+  /// The way to xenstored: its socket, or the kernel's device.
+  public var xenstore = usualXenstore
   /// Of the save disks of this machine together, in bytes.
   public var maxSumBytes = DiskClaim.defaultMaxSumBytes
 
   /// Where dom0's xenstored listens, unless it has been told otherwise.
-  public static let xenstored = SystemPath(word: "/run/xenstored/socket")
+  private static let xenstored = SystemPath(word: "/run/xenstored/socket")
+  /// Where a xenstore stubdomain has it, and dom0 is a domain as any other.
+  private static let device = SystemPath(word: "/dev/xen/xenbus")
+
+  /// The socket; the device if that is there and no socket is.
+  public static var usualXenstore: SystemPath { usual(xenstored, device) }
+
+  static func usual(_ socket: SystemPath, _ device: SystemPath) -> SystemPath {
+    let isWithoutSocket = (try? FileStatus.of(socket)) == nil
+    let kind = try? FileStatus.of(device).kind
+    return isWithoutSocket && kind == .characterDevice ? device : socket
+  }
 
   public init(_ reference: DomainReference) { self.reference = reference }
 

@@ -75,8 +75,8 @@ public struct DiskAttachment: ~Copyable {
 
   private static func connect(_ socket: SystemPath) throws(XenError) -> XenstoreConnection {
     do throws(XenstoreError) {
-      return try XenstoreConnection.connect(
-        to: socket, deadline: Deadline(timeoutMilliseconds: requestMilliseconds))
+      return try XenstoreConnection.open(
+        socket, deadline: Deadline(timeoutMilliseconds: requestMilliseconds))
     } catch {
       throw .xenstore(error)
     }

@@ -16,8 +16,8 @@ public struct DomainWatch: ~Copyable {
   public init(domid: UInt32, _ socket: SystemPath) throws(XenError) {
     self.domid = domid
     xenstore = try onXenstore { () throws(XenstoreError) in
-      var connection = try XenstoreConnection.connect(
-        to: socket, deadline: Deadline(timeoutMilliseconds: Self.requestMilliseconds))
+      var connection = try XenstoreConnection.open(
+        socket, deadline: Deadline(timeoutMilliseconds: Self.requestMilliseconds))
       try connection.watch(SystemPath(word: "@releaseDomain"), token: Self.endToken)
       try connection.watch(Self.consoleNode(domid).path, token: Self.consoleToken)
       return connection
@@ -38,8 +38,8 @@ public struct DomainWatch: ~Copyable {
     _ text: PlainText, at path: SystemPath, _ socket: SystemPath
   ) throws(XenError) {
     try onXenstore { () throws(XenstoreError) in
-      var xenstore = try XenstoreConnection.connect(
-        to: socket, deadline: Deadline(timeoutMilliseconds: requestMilliseconds))
+      var xenstore = try XenstoreConnection.open(
+        socket, deadline: Deadline(timeoutMilliseconds: requestMilliseconds))
       try xenstore.write(path, text.bytes)
     }
   }

@@ -18,10 +18,8 @@ import SystemIO
     static let versions: ClosedRange<UInt32> = 0x0C...0x1F
     /// Of 4.17, which is tried first.
     static let likelyVersion: UInt32 = 0x15
-    /// XEN_DOMINF_*
+    /// XEN_DOMINF_dying; the others are `DomainState`'s.
     static let dying: UInt32 = 1 << 0
-    static let shutDown: UInt32 = 1 << 2
-    static let paused: UInt32 = 1 << 3
   }
 
   /// The way to it.
@@ -54,9 +52,13 @@ import SystemIO
 
   /// Whether a domain's processors stand: it is paused, or has been suspended.
   public mutating func stands(domid: UInt32) throws(XenError) -> Bool {
+    try state(domid: domid) != .runs
+  }
+
+  public mutating func state(domid: UInt32) throws(XenError) -> DomainState {
     let reply = try domctl(Domctl.info, domid)
     guard reply.domid == domid, reply.flags & Domctl.dying == 0 else { throw .noDomain }
-    return reply.flags & (Domctl.paused | Domctl.shutDown) != 0
+    return DomainState(flags: reply.flags)
   }
 
   /// Pauses are counted: each is to be followed by one `unpause`.

@@ -34,7 +34,16 @@ public struct XenstoreConnection: ~Copyable {
     }
   }
 
-  /// In dom0: xenstored's socket.
+  /// In dom0: xenstored's socket, or the kernel's device.
+  public static func open(
+    _ path: SystemPath, deadline: Deadline
+  ) throws(XenstoreError) -> XenstoreConnection {
+    let kind = try? FileStatus.of(path).kind
+    return kind == .characterDevice
+      ? try openDevice(path, deadline: deadline) : try connect(to: path, deadline: deadline)
+  }
+
+  /// xenstored's socket.
   public static func connect(
     to path: SystemPath, deadline: Deadline
   ) throws(XenstoreError) -> XenstoreConnection {

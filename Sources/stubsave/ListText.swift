@@ -1,5 +1,6 @@
 import SaveDisk
 import Toolstack
+import Xen
 
 /// What `list --json` gives.
 struct ListReport: Encodable {
@@ -19,6 +20,8 @@ struct StubdomainReport: Encodable {
   let hasOrphanedOffer: Bool
   let disks: [Disk]
   let proxy: String?
+  /// `runs`, `paused`, `suspended`, `shutDown`; absent where Xen cannot be asked.
+  let state: String?
 
   struct Disk: Encodable {
     let device: String
@@ -38,6 +41,7 @@ struct StubdomainReport: Encodable {
       Disk(device: $0.name.text, owner: $0.isUsers ? "user" : "command")
     }
     proxy = summary.proxy.bytes.isEmpty ? nil : summary.proxy.text
+    state = summary.state.map { "\($0)" }
   }
 }
 
@@ -62,12 +66,22 @@ enum ListText {
     let disks = summary.disks.map { disk in
       disk.name.text + (disk.isUsers || summary.isBusy ? "" : "!")
     }
-    let transfer = summary.isBusy ? "busy" : summary.hasOrphanedOffer ? "offer!" : "-"
+    let transfer = summary.isBusy ? "busy" : summary.hasOrphanedOffer ? "offer!" : idle(summary)
     return [
       "\(summary.domid)", word(summary.name), "\(summary.target) \(summary.targetName.text)",
       word(summary.agent), transfer, disks.isEmpty ? "-" : disks.joined(separator: ","),
       word(summary.proxy),
     ]
+  }
+
+  /// Why there can be none, if that is so.
+  private static func idle(_ summary: StubdomainSummary) -> String {
+    switch summary.state {
+    case nil, .runs: "-"
+    case .paused: "paused"
+    case .suspended: "suspended"
+    case .shutDown: "ended"
+    }
   }
 
   private static func word(_ text: PlainText) -> String {

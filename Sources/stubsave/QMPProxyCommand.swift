@@ -152,7 +152,7 @@ struct ProxyPlace: ParsableArguments {
   @Option(help: ArgumentHelp("Where libxl has its state files.", valueName: "directory"))
   var states = PathArgument(path: SystemPath(word: "/var/lib/xen"))
 
-  @Option(help: ArgumentHelp("The socket of dom0's xenstored.", valueName: "socket"))
+  @Option(help: ArgumentHelp("For xenstore: \(XenstoreOptions.words)", valueName: "socket"))
   var xenstore: PathArgument?
 }
 

@@ -33,7 +33,7 @@ struct TransferOptions: ParsableArguments {
   )
   var attached: DeviceArgument?
 
-  @Option(help: ArgumentHelp("With a domain: the socket of dom0's xenstored.", valueName: "socket"))
+  @Option(help: ArgumentHelp("With a domain: \(XenstoreOptions.words)", valueName: "socket"))
   var xenstore: PathArgument?
 
   @Option(

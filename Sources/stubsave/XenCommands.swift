@@ -8,10 +8,15 @@ import Xen
 
 /// Options of the commands that talk to xenstored alone.
 struct XenstoreOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("The socket of dom0's xenstored.", valueName: "socket"))
+  static let words = """
+    the socket of dom0's xenstored. (default: /run/xenstored/socket, or the device /dev/xen/xenbus \
+    where that is not there)
+    """
+
+  @Option(help: ArgumentHelp("For xenstore: \(words)", valueName: "socket"))
   var xenstore: PathArgument?
 
-  var path: SystemPath { xenstore?.path ?? StubdomainPlace.xenstored }
+  var path: SystemPath { xenstore?.path ?? StubdomainPlace.usualXenstore }
 }
 
 struct ListCommand: ParsableCommand {
@@ -20,7 +25,8 @@ struct ListCommand: ParsableCommand {
     abstract: "List the stubdomains, a line each.",
     discussion: """
       The agent's column is what the stubdomain says of itself. A disk with ! and an offer with ! \
-      are left over from a command that was killed; 'gc' takes them away.
+      are left over from a command that was killed; 'gc' takes them away. A stubdomain that does not \
+      run is paused, suspended or ended there.
       """)
 
   @OptionGroup var xenstore: XenstoreOptions

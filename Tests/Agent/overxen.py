@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import tty
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -419,6 +420,36 @@ async def guests_device(stubs: Stubdomains) -> str:
     return f"{said}; {other.message}"
 
 
+async def over_device(stubs: Stubdomains) -> str:
+    """xenstored behind a character device, as /dev/xen/xenbus is where dom0 has no socket of it."""
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    reader, writer = await asyncio.open_unix_connection(str(xenstored() / "dom0"))
+    os.set_blocking(master, False)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(master, lambda: writer.write(os.read(master, 4096)))
+
+    async def back() -> None:
+        while data := await reader.read(1024):
+            while data:
+                with suppress(BlockingIOError):
+                    data = data[os.write(master, data):]
+                await asyncio.sleep(0)
+
+    relaying = asyncio.create_task(back())
+    try:
+        by_device = await stubs.lab.good("list", "--json", "--xenstore", os.ttyname(slave))
+    finally:
+        relaying.cancel()
+        loop.remove_reader(master)
+        writer.close()
+        os.close(master)
+        os.close(slave)
+    by_socket = await stubs.lab.good("list", "--json", "--xenstore", str(xenstored() / "dom0"))
+    expect(by_device == by_socket and str(HONEST).encode() in by_device, f"{by_device!r}")
+    return f"{len(by_device)} bytes"
+
+
 async def silence(stubs: Stubdomains) -> str:
     """Nobody is there."""
     start = time.monotonic()
@@ -457,7 +488,7 @@ async def run(options: argparse.Namespace, directory: Path) -> int:
     async with stubs.disk() as device:
         for this in (one for one in lies() if options.only in one.name):
             await score.case(this.name, lie(stubs, this, device))
-    for case in speaks_for_dom0, guests_device, silence, ends:
+    for case in speaks_for_dom0, guests_device, over_device, silence, ends:
         await score.case(case.__name__, case(stubs))
     print(f"{score.passed} passed, {score.failed} failed")
     return 1 if score.failed else 0

@@ -32,14 +32,15 @@ import Testing
     #expect(document.member("x", of: try #require(document.member("n"))) == nil)
   }
 
-  @Test(arguments: ["-1", "1.5", "1e3", "18446744073709551616", "true", "\"1\""])
+  @Test(arguments: ["-1", "1.5", "1e3", "18446744073709551616.0", "true", "\"1\""])
   func `what is no unsigned integer`(text: String) throws {
     #expect(try parse(text).unsigned(0) == nil)
   }
 
   @Test(arguments: [
     "{}", "[]", " {} \t\r\n", "0", "-0", "1.25e-10", "\"\"", "\"\\u0000\"", "[[],{},\"\"]",
-    "{\"a\":{\"a\":{\"a\":1}}}", "\"\u{10FFFF}\u{7FF}\u{FFFD}\"", "[1,2]",
+    "{\"a\":{\"a\":{\"a\":1}}}", "18446744073709551615", "-9223372036854775808", "1e400",
+    "\"\u{10FFFF}\u{7FF}\u{FFFD}\"", "[1,2]",
   ])
   func `allowed`(text: String) throws { _ = try parse(text) }
 
@@ -53,6 +54,8 @@ import Testing
     ("\"\\ud800\"", 7, .surrogate), ("\"\\udc00\"", 7, .surrogate),
     ("\"\\ud800\\u0041\"", 13, .surrogate), ("{\"a\":1,\"a\":2}", 10, .duplicateName),
     ("{\"a\":1,\"\\u0061\":2}", 15, .duplicateName), ("\"abc", 4, .syntax),
+    ("[18446744073709551616]", 1, .numberTooLarge), ("-9223372036854775809", 0, .numberTooLarge),
+    ("100000000000000000000000", 0, .numberTooLarge),
   ])
   func `refused`(text: String, offset: Int, reason: JSONError.Reason) {
     #expect(throws: JSONError(offset: offset, reason: reason)) { try parse(text) }

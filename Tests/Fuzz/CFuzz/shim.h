@@ -1,4 +1,5 @@
 #include <stdint.h>
+#include <json-c/json.h>
 #include <yajl/yajl_parse.h>
 
 // Tells libFuzzer that something has been reached for which no code of ours stands (Engine/main.c).

@@ -2,14 +2,15 @@ import SaveDisk
 
 @testable import QEMUMonitor
 
-/// A line of JSON. What is accepted here libyajl accepts too, and sees the same in it; spelled anew,
-/// both see it again.
+/// A line of JSON. What is accepted here libyajl and json-c accept too, and see the same in it; spelled anew,
+/// it is seen again.
 @c(stubsave_fuzz_json)
 public func fuzzJSON(_ bytes: UnsafePointer<UInt8>?, _ count: Int) {
   let line = unsafe Input(bytes, count).array
   do throws(JSONError) {
     let document = try JSONDocument(parsing: line)
     compare(document, line)
+    compareWithJSONC(document, line)
   } catch {
     require(error.offset <= count, "an offset behind the line")
   }

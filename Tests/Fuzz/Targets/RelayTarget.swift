@@ -3,7 +3,7 @@ import SaveDisk
 @testable import QEMUMonitor
 
 /// Lines in turn through a relay: those that begin with ">" come from the client, the others from
-/// QEMU; "?" has the relay ask QEMU. libyajl must see in what passes exactly what was seen here.
+/// QEMU; "?" has the relay ask QEMU. libyajl and json-c must see in what passes exactly what was seen here.
 @c(stubsave_fuzz_relay)
 public func fuzzRelay(_ bytes: UnsafePointer<UInt8>?, _ count: Int) {
   var relay = QMPRelay(firstID: 1)
@@ -87,5 +87,6 @@ private func members(of line: [UInt8]) -> [String] {
   guard let document = try? JSONDocument(parsing: text), !document.hasNUL else {
     finding("our own spelling is refused")
   }
+  compareWithJSONC(document, text)
   return theirs.names.map { String(decoding: $0, as: UTF8.self) }
 }

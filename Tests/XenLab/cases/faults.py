@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 
 from dom0 import PROGRAM, Score, Wrong, expect, good, nothing_left, refused, stubsave, traces
 from dumps import DEADLINE_SECONDS, STATE, Dump, answered, attached, lying, until
@@ -12,6 +13,7 @@ from guests import Target, node, run
 from signatures import signatures
 from stubs import DEVICES, Stub
 
+AT_ONCE_SECONDS = 5  # 20 for a stubdomain to connect
 SLOW_SECONDS = 23  # a dump waits 20 for a stubdomain to connect, a restore 30
 
 
@@ -59,14 +61,41 @@ def not_let_go(stub: Stub) -> str:
     return f"{outcome.seconds:.1f} s: {outcome.message}"
 
 
+def dump_before_its_disk(stub: Stub, *options: str) -> Dump:
+    """One that has looked at the stubdomain, and makes its disk, the first file in memory, in some seconds."""
+    dump = Dump(stub.name, "--pause", *options, before=(
+        "strace", "-qq", "-o", "/dev/null", "-e", "trace=memfd_create",
+        "-e", "inject=memfd_create:delay_enter=5s:when=1"))
+    until(dump, "its turn", lambda: "busy" in good("list").output.decode())
+    return dump
+
+
 def never_connects(stub: Stub) -> str:
     """A stubdomain that stands still gets a disk."""
+    dump = dump_before_its_disk(stub)
     run("xl", "pause", stub.name)
     try:
-        outcome = Dump(stub.name, "--pause").end(10)
+        outcome = dump.end(10)
     finally:
         run("xl", "unpause", stub.name)
+    expect("is paused" in outcome.message, f"no reason: {outcome}")
     return f"{outcome.seconds:.1f} s: {outcome.message}"
+
+
+def paused(stub: Stub) -> str:
+    """One that stands before anything has begun is not waited for."""
+    run("xl", "pause", stub.name)
+    try:
+        expect("paused" in good("list").output.decode(), "list does not tell")
+        start = time.monotonic()
+        said = refused(9, "dump", stub.name, "--pause", "-o", "-").message
+        seconds = time.monotonic() - start
+        expect("the stubdomain is paused" in said, said)
+        expect(seconds < AT_ONCE_SECONDS, f"after {seconds:.1f} s")
+    finally:
+        run("xl", "unpause", stub.name)
+    expect(not stub.target.is_paused(), "the guest stands")
+    return f"{seconds:.1f} s: {said}"
 
 
 def boots_slowly(first: Stub, second: Stub) -> str:
@@ -123,17 +152,15 @@ def destroy_during(stub: Stub, when: str, codes: tuple[int, ...]) -> str:
     """Dump, and destroy it at that moment."""
     before = traces()
     if when == "connecting":
+        dump = dump_before_its_disk(stub, "--timeout", "30")
         run("xl", "pause", stub.name)
-    else:
-        stub.start_inside(f"lie('{'good' if when == 'committed' else 'wait'}')")
-    dump = Dump(stub.name, "--pause", "--timeout", "30")
-    if when == "connecting":
         until(dump, "back end", lambda: node(
             f"/local/domain/0/backend/vbd/{stub.domid}") is not None)
-    elif when == "writing":
-        until(dump, "work", lambda: answered(stub, "accepted"))
     else:
-        until(dump, "commit", lambda: answered(stub, "committed"))
+        stub.start_inside(f"lie('{'good' if when == 'committed' else 'wait'}')")
+        dump = Dump(stub.name, "--pause", "--timeout", "30")
+        wanted = "accepted" if when == "writing" else "committed"
+        until(dump, wanted, lambda: answered(stub, wanted))
     with nothing_left(before):
         stub.destroy()
         outcome = dump.end(*codes)
@@ -203,6 +230,7 @@ def faults(score: Score, first: Stub, second: Stub, is_full: bool) -> None:
     score.clean("held open", lambda: held_open(first))
     score.clean("does not let go", lambda: not_let_go(first))
     score.clean("never connects", lambda: never_connects(first))
+    score.clean("paused", lambda: paused(first))
     score.clean("boots slowly", lambda: boots_slowly(first, second))
     score.clean("busy", lambda: busy(first))
     score.clean("quota", lambda: quota(first))
