@@ -92,14 +92,18 @@ let package = Package(
     // dom0 only.
     .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
     .systemLibrary(name: "CXenCall", pkgConfig: "xencall", providers: [.apt(["libxen-dev"])]),
+    .systemLibrary(
+      name: "CXenConsole", pkgConfig: "xengnttab", providers: [.apt(["libxen-dev"])]),
     .target(
       name: "BlockProbe", dependencies: ["CBlkid", "SaveDisk", "SystemIO"],
       swiftSettings: strict),
     .target(
-      name: "Xen", dependencies: ["CXenCall", "Xenstore", "SaveDisk", "SystemIO"],
+      name: "Xen", dependencies: ["CXenCall", "CXenConsole", "Xenstore", "SaveDisk", "SystemIO"],
       swiftSettings: strict,
-      // What libxencall.a needs, where it is linked statically.
-      linkerSettings: [.linkedLibrary("xentoollog"), .linkedLibrary("xentoolcore")]),
+      // The second library of CXenConsole, and what they all need where they are linked statically.
+      linkerSettings: [
+        .linkedLibrary("xenevtchn"), .linkedLibrary("xentoollog"), .linkedLibrary("xentoolcore"),
+      ]),
     .target(
       name: "Toolstack",
       dependencies: [

@@ -57,6 +57,9 @@ public struct ChildProcess: ~Copyable {
   /// Readable once it has ended.
   public var number: Int32 { ended.number }
 
+  /// It goes on without this process: nothing ends or reaps it any more.
+  public mutating func letRun() { isReaped = true }
+
   /// Asks it to end (SIGTERM).
   public borrowing func terminate() {
     if !isReaped { try? Syscalls.kill(group: process, SIGTERM) }

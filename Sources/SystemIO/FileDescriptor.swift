@@ -190,6 +190,8 @@ extension FileDescriptor {
     case writeExisting
     /// A FIFO that has a reader; else ENXIO.
     case writeNonBlocking
+    /// Made if it does not exist, 0600; what is written goes behind what is there.
+    case appendLog
     /// A block device past the page cache: every transfer in whole sectors, from and to memory
     /// that is aligned. While nobody has it mounted or in another exclusive use (EBUSY).
     case readWriteDirectExclusive
@@ -209,6 +211,7 @@ extension FileDescriptor {
     case .createNew: flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW
     case .lockFile: flags = O_RDWR | O_CREAT | O_NOFOLLOW
     case .existingLockFile: flags = O_RDWR | O_NOFOLLOW
+    case .appendLog: flags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW
     case .writeExisting: flags = O_WRONLY
     case .writeNonBlocking: flags = O_WRONLY | O_NONBLOCK
     case .readWriteDirectExclusive: flags = O_RDWR | O_EXCL | stubsave_O_DIRECT

@@ -9,6 +9,9 @@ extension SystemError {
     return bytes + [UInt8(ascii: ":"), UInt8(ascii: " ")] + words
   }
 
+  /// Why the last call of a C library's has failed, if it has (errno).
+  public static var lastNumber: Int32 { stubsave_errno() }
+
   /// The other side of a connection has gone.
   public var meansClosed: Bool { errno == Errno.brokenPipe || errno == Errno.connectionReset }
 

@@ -10,16 +10,22 @@ extension QMPProxy {
   /// For libxl's own proxy; libxl itself waits a minute for this one.
   private static let listenMilliseconds: UInt64 = 30_000
 
-  /// That QEMU is not started so far. Whichever libxl starts, be it an old one: the nodes mean nothing
-  /// to that; but where it is known, nothing is changed.
+  /// That QEMU is not started so far. Where it is known to be an old one, nothing is changed; to an old one
+  /// that is not known the nodes mean nothing.
   func prepareConsoles() throws(ToolError) {
     let qemu = ConsoleQEMU.started(by: Isolation.parentNumber)
     if case .oldCode = qemu { return }
     var xenstore = try XenstoreConnection.dom0(options.place.xenstore)
+    let isStarted = try onXen(options.place.name) { () throws(XenError) in
+      try ConsoleNodes.isQEMUStarted(options.stubdomain, &xenstore)
+    }
+    if isStarted { return }
+    var isOurs = false
+    if case .newCode = qemu { isOurs = takeLog() }
     let repairs = try onXen(options.place.name) { () throws(XenError) in
       try ConsoleNodes.repair(options.stubdomain, &xenstore)
     }
-    if repairs.isEmpty { return }
+    if repairs.isEmpty && !isOurs { return }
     var text = PlainText()
     text.append("consoles: ")
     if case .newCode(let path) = qemu {
@@ -33,8 +39,22 @@ extension QMPProxy {
       text.append(UInt64(number))
       text.append(" is null now;")
     }
+    if isOurs { text.append(" 0, the log, is written by stubsave now;") }
     if repairs.connectsLog { text.append(" 0, the log, is connected now;") }
     log(text)
+  }
+
+  /// Has the log served by a process of ours; it is left to QEMU if that cannot be.
+  private func takeLog() -> Bool {
+    do throws(ToolError) {
+      return try ConsoleProcess.start(
+        ConsoleLogOptions(
+          stubdomain: options.stubdomain, xenstore: options.place.xenstore,
+          maxBytes: options.maxConsoleBytes))
+    } catch {
+      log(error.text)
+      return false
+    }
   }
 
   /// Tells libxl that the proxy runs.

@@ -15,8 +15,15 @@ public enum ConsoleNodes {
     public var isEmpty: Bool { withoutOutput.isEmpty && !connectsLog }
   }
 
+  /// Whether the QEMU that serves them is there, or has been.
+  public static func isQEMUStarted(
+    _ domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> Bool {
+    try XenDomains.value(&xenstore, DomainWatch.consoleNode(domid)) != nil
+  }
+
   /// Has a QEMU with the new code serve them (`ConsoleQEMU.newCode`). To be called before that is
-  /// started: if it is already, nothing is changed.
+  /// started.
   public static func repair(
     _ domid: UInt32, _ xenstore: inout XenstoreConnection
   ) throws(XenError) -> Repairs {
@@ -24,7 +31,6 @@ public enum ConsoleNodes {
     try onXenstore { () throws(XenstoreError) in
       try xenstore.change { xenstore, transaction throws(XenstoreError) in
         repairs = Repairs()
-        if try value(DomainWatch.consoleNode(domid), &xenstore, transaction) != nil { return [] }
         var changes: [XenstoreChange] = []
         // Read-only for the stubdomain, as what libxl has written there: what stands in `output` is a file.
         let permissions = [
@@ -58,6 +64,48 @@ public enum ConsoleNodes {
       }
     }
     return repairs
+  }
+
+  /// What a process has to know that serves the log.
+  public struct Log: Sendable {
+    public let port: UInt32
+    /// The file that libxl means.
+    public let file: SystemPath
+  }
+
+  /// Nil if it is no QEMU's and was none, or does not go into a file.
+  public static func log(
+    _ domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> Log? {
+    let node = Node.domain(domid)("console")
+    let prefix = [UInt8]("file:".utf8)
+    let type = try XenDomains.value(&xenstore, node("type"))
+    guard type == [UInt8]("ioemu".utf8) || type == ours,
+      let port = try XenDomains.number(&xenstore, node("port")),
+      let output = try XenDomains.value(&xenstore, node("output")), output.starts(with: prefix),
+      output.count > prefix.count,
+      let file = SystemPath(bytes: [UInt8](output.dropFirst(prefix.count)))
+    else { return nil }
+    return Log(port: port, file: file)
+  }
+
+  /// What QEMU and xenconsoled find there are words of their own, or else let it alone.
+  private static let ours = [UInt8]("stubsave".utf8)
+
+  /// Takes the log away from QEMU, which has not been started.
+  public static func takeLog(
+    _ domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) {
+    try onXenstore { () throws(XenstoreError) in
+      try xenstore.write(Node.domain(domid)("console")("type").path, ours)
+    }
+  }
+
+  /// Whether that has been done.
+  public static func isLogTaken(
+    _ domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) -> Bool {
+    try XenDomains.value(&xenstore, Node.domain(domid)("console")("type")) == ours
   }
 
   private static func isQEMUs(

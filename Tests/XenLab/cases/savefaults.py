@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import logs
 from dom0 import Outcome, Score, Wrong, expect, good, nothing_left
 from guests import LOCAL, node, run
 from hvm import HVM, all_traces, xl
@@ -396,6 +397,12 @@ def lost(score: Score, _is_full: bool) -> None:
         with nothing_left(look=all_traces):
             return console_flooded(serials)
     score.case("console flooded", flooded)
+    for name, body in (("log at boot", logs.whole_at_boot),
+                       ("log flooded", lambda serials: logs.flooded(serials, CONSOLE_BYTES))):
+        def logged(body: Callable[[Serials], str] = body) -> str:
+            with nothing_left(look=all_traces):
+                return body(serials)
+        score.case(name, logged)
     for when in "before", "while writing", "after commit":
         def gone(when: str = when) -> str:
             with nothing_left(look=all_traces):
