@@ -397,12 +397,11 @@ def lost(score: Score, _is_full: bool) -> None:
         with nothing_left(look=all_traces):
             return console_flooded(serials)
     score.case("console flooded", flooded)
-    for name, body in (("log at boot", logs.whole_at_boot),
-                       ("log flooded", lambda serials: logs.flooded(serials, CONSOLE_BYTES))):
-        def logged(body: Callable[[Serials], str] = body) -> str:
-            with nothing_left(look=all_traces):
-                return body(serials)
-        score.case(name, logged)
+
+    def logged() -> str:
+        with nothing_left(look=all_traces):
+            return logs.whole_at_boot(serials)
+    score.case("log at boot", logged)
     for when in "before", "while writing", "after commit":
         def gone(when: str = when) -> str:
             with nothing_left(look=all_traces):
