@@ -32,6 +32,7 @@ DEBUG = --scratch-path .build/coverage --enable-code-coverage
 prefix ?= /usr/local
 # udev does not look below /usr/local.
 udevrulesdir ?= /lib/udev/rules.d
+systemdunitdir ?= /lib/systemd/system
 
 .PHONY: help deps demo-deps test-deps lab-deps build agent decoder planted demo test test-debug test-release test-formats test-qemu \
 	test-hostile differential worst test-xenstore test-xen test-xen-full host matrix compare coverage bench bench-full test-migration sanitize \
@@ -281,6 +282,7 @@ install: build
 	install -D -m 755 $(AGENT) $(DESTDIR)$(prefix)/lib/stubsave/stubsave-agent
 	install -D -m 755 $(DECODER) $(DESTDIR)$(prefix)/lib/stubsave/stubsave-decode
 	install -D -m 644 Sources/udev/59-stubsave.rules $(DESTDIR)$(udevrulesdir)/59-stubsave.rules
+	install -D -m 644 Sources/systemd/stubsave-proxy@.service $(DESTDIR)$(systemdunitdir)/stubsave-proxy@.service
 
 # Root's are those that the Xen lab has made.
 clean:

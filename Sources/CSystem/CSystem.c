@@ -113,7 +113,8 @@ int stubsave_listen(int fd, const char *path, size_t length) {
   // Linux gives the file the socket's own permissions.
   if (fchmod(fd, 0600) < 0) return -1;
   if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) return -1;
-  return listen(fd, 4);
+  // Whoever finds no room is told so, and does not wait: libxl then gives up.
+  return listen(fd, 128);
 }
 int stubsave_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
 ssize_t stubsave_send(int fd, const void *bytes, size_t count, int passed) {
@@ -207,7 +208,7 @@ int stubsave_is_kernels(int fd) {
 }
 int stubsave_spawn(
     const char *path, char *const *arguments, char *const *environment, const int *files,
-    int count) {
+    int count, int has_session) {
   // Out of the way of the numbers that they are to have, so that none overwrites another.
   int moved[MAX_FILES], moved_count = 0, error = count > MAX_FILES ? EINVAL : 0;
   for (; error == 0 && moved_count < count; moved_count++) {
@@ -239,7 +240,8 @@ int stubsave_spawn(
   posix_spawnattr_setsigdefault(&attributes, &ours);
   posix_spawnattr_setpgroup(&attributes, 0);
   posix_spawnattr_setflags(
-      &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+      &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF
+                       | (has_session ? POSIX_SPAWN_SETSID : POSIX_SPAWN_SETPGROUP));
   if (error == 0) error = posix_spawn(&pid, path, &actions, &attributes, arguments, environment ? environment : environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
@@ -316,6 +318,7 @@ int stubsave_fork_apart(const int *kept, int count) {
 }
 void stubsave_end_now(int code) { _exit(code); }
 int stubsave_pidfd(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+int stubsave_pidfd_signal(int fd, int number) { return (int)syscall(SYS_pidfd_send_signal, fd, number, NULL, 0); }
 int stubsave_reap(int pid) {
   int status = 0;
   pid_t found = waitpid(pid, &status, WNOHANG);

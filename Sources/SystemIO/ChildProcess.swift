@@ -60,6 +60,8 @@ public struct ChildProcess: ~Copyable {
   /// It goes on without this process: nothing ends or reaps it any more.
   public mutating func letRun() { isReaped = true }
 
+  public var id: Int32 { process }
+
   /// Asks it to end (SIGTERM).
   public borrowing func terminate() {
     if !isReaped { try? Syscalls.kill(group: process, SIGTERM) }

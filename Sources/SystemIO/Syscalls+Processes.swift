@@ -58,7 +58,7 @@ extension Syscalls {
       unsafe withArguments(arguments) { pointers in
         unsafe withArguments([]) { environment in
           unsafe path.withCString {
-            unsafe stubsave_spawn($0, pointers, environment, files, Int32(files.count))
+            unsafe stubsave_spawn($0, pointers, environment, files, Int32(files.count), 0)
           }
         }
       }
@@ -68,16 +68,19 @@ extension Syscalls {
   /// - Parameters:
   ///   - files: the program's open files 0, 1 and so on.
   ///   - isBound: it is told to end when this process has ended.
+  ///   - hasSession: it has one of its own, as what is to outlive a terminal; not with `isBound`.
   /// - Returns: its process id, which is that of its group.
   static func spawn(
-    _ path: SystemPath, _ arguments: [SystemPath], files: [Int32], isBound: Bool
+    _ path: SystemPath, _ arguments: [SystemPath], files: [Int32], isBound: Bool,
+    hasSession: Bool = false
   ) throws(SystemError) -> Int32 {
     try run(.spawn) {
       unsafe withArguments(arguments) { pointers in
         unsafe path.withCString {
           isBound
             ? unsafe stubsave_spawn_bound($0, pointers, files, Int32(files.count))
-            : unsafe stubsave_spawn($0, pointers, nil, files, Int32(files.count))
+            : unsafe stubsave_spawn(
+              $0, pointers, nil, files, Int32(files.count), hasSession ? 1 : 0)
         }
       }
     }
@@ -85,6 +88,10 @@ extension Syscalls {
 
   static func pidfd(_ process: Int32) throws(SystemError) -> Int32 {
     try run(.pidfd) { stubsave_pidfd(process) }
+  }
+
+  static func signal(pidfd: Int32, _ signal: Int32) throws(SystemError) {
+    _ = try run(.kill) { stubsave_pidfd_signal(pidfd, signal) }
   }
 
   /// - Returns: the exit code, or 256 and the number of the signal.

@@ -27,7 +27,30 @@ public enum Collecting {
       lock.end()
     }
     xenstore.deadline = Deadline(timeoutMilliseconds: XenstoreRequests.timeoutMilliseconds)
-    return said + (try claims(&xenstore))
+    return said + (try claims(&xenstore)) + (try proxies(&xenstore))
+  }
+
+  /// What proxies have left that were killed, whose stubdomains are no more. That of one that lives is for
+  /// the next proxy.
+  private static func proxies(
+    _ xenstore: inout XenstoreConnection
+  ) throws(ToolError) -> [PlainText] {
+    var said: [PlainText] = []
+    let marks = [ProxyMark.prefix, ProxyMark.turnPrefix].flatMap { prefix in
+      RuntimeDirectory.entries(prefix).compactMap { UInt32($0) }.map { (prefix, $0) }
+    }
+    for (prefix, domid) in marks {
+      let isThere = try onXen(SystemPath(word: "xenstore")) { () throws(XenError) in
+        try XenDomains.exists(domid, &xenstore)
+      }
+      guard !isThere, try ProxyMark.removeLeft(domid, prefix) else { continue }
+      var text = PlainText()
+      text.append("domain ")
+      text.append(UInt64(domid))
+      text.append(": the mark of a proxy that was killed was taken away")
+      said.append(text)
+    }
+    return said
   }
 
   /// Every domain of which something tells that we have been there.

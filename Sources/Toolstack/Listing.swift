@@ -23,6 +23,8 @@ public struct StubdomainSummary: Sendable {
   public let proxy: PlainText
   /// Nil where Xen cannot be asked.
   public let state: DomainState?
+  /// There was one, and it was killed.
+  public let isProxyLost: Bool
 
   public struct Disk: Sendable {
     public let name: PlainText
@@ -47,13 +49,15 @@ public enum Listing {
     return found
   }
 
-  private static func summary(
+  static func summary(
     _ stubdomain: Stubdomain, _ xenstore: inout XenstoreConnection
   ) throws(XenError) -> StubdomainSummary {
     let domid = stubdomain.domid
     let isBusy = DomainLock.isHeld(domid: domid)
     let hasOffer = try XenDomains.hasRendezvous(domid, &xenstore)
     let disks = try AttachedDisk.all(of: domid, &xenstore)
+    let process = try XenDomains.proxyProcess(domid, &xenstore)
+    let proxy = ProxyMark.isOwned(domid) ? ownProxy : proxy(process)
     return StubdomainSummary(
       domid: domid, name: plain(try XenDomains.name(of: domid, &xenstore)),
       target: stubdomain.target,
@@ -63,8 +67,9 @@ public enum Listing {
       disks: disks.map {
         StubdomainSummary.Disk(name: plain($0.device.name), isUsers: $0.owner == .user)
       },
-      proxy: proxy(try XenDomains.proxyProcess(domid, &xenstore)),
-      state: StubdomainState.look(domid))
+      proxy: proxy,
+      state: StubdomainState.look(domid),
+      isProxyLost: proxy.bytes.isEmpty && (process != nil || ProxyMark.isLeft(domid)))
   }
 
   private static func plain(_ bytes: [UInt8]?) -> PlainText {
@@ -73,12 +78,20 @@ public enum Listing {
     return text
   }
 
-  /// A process' own name for itself, at most 15 bytes (proc(5)).
+  private static var ownProxy: PlainText { plain([UInt8](HookProgram.processNames[0].utf8)) }
+
+  /// A process' own name for itself, at most 15 bytes (proc(5)). That of a proxy that was killed may be
+  /// another's by now.
   private static func proxy(_ process: UInt32?) -> PlainText {
     guard let process, let comm = FileManager.default.contents(atPath: "/proc/\(process)/comm")
     else {
       return PlainText()
     }
-    return plain([UInt8](comm.prefix { $0 != 10 }))
+    let name = String(decoding: comm.prefix { $0 != 10 }, as: UTF8.self)
+    // The second is libxl's own, cut by the kernel.
+    guard HookProgram.processNames.contains(name) || "vchan-socket-proxy".hasPrefix(name) else {
+      return PlainText()
+    }
+    return plain([UInt8](name.utf8))
   }
 }

@@ -42,6 +42,8 @@ struct ProxiedProgram: ~Copyable {
   /// Readable once it has ended.
   var number: Int32 { process.number }
 
+  var processID: Int32 { process.id }
+
   /// Waits until it listens, or is about to, or has ended, which is heard of otherwise. Nothing connects to
   /// it for that: it takes one client at a time.
   ///

@@ -7,50 +7,56 @@ import Transfer
 /// QEMU is asked whether it can be saved, before libxl's save begins and before its guest stands
 /// (formats/rendezvous.md, section 8): whatever the agent is, and also if there is none.
 extension QMPProxy {
-  /// For the question, and for what the command itself then needs before libxl may go on: its own
-  /// limit is 10 s, and a disk that did not come to be has to be taken back. Takes a fraction of a
-  /// second; a starved stubdomain took more than 4.
-  private static let readyMilliseconds: UInt64 = 7_000
-
   /// A command of libxl's that waits for QEMU's answer.
   struct Held {
+    let client: UInt64
     let command: QMPRelay.Command
+    let arrival: ProxyClient.Arrival
+    /// The id of the question.
+    let question: UInt64
+
     /// For all that comes before QEMU hears of it.
-    let deadline: Deadline
+    var deadline: Deadline { arrival.readyBy }
   }
 
   /// Passes a command on, after QEMU has been asked if it leads to a save.
-  mutating func take(_ command: QMPRelay.Command) throws(MonitorError) {
-    let deadline = Deadline(timeoutMilliseconds: QMPProxy.readyMilliseconds)
+  mutating func take(
+    _ command: QMPRelay.Command, of client: ProxyClient, _ arrival: ProxyClient.Arrival
+  ) {
+    guard link.isReady else {
+      client.waiting = ProxyClient.Waiting(command: command, arrival: arrival)
+      return link.isNeeded()
+    }
     guard isAbout(command, toSave: options.dump.transfer.blockers) else {
-      return try pass(command, until: deadline)
+      return pass(command, of: client, until: arrival.readyBy)
     }
-    guard let question = relay.ask() else {
-      throw .notQMP("too many commands without a reply")
+    guard let question = link.relay.ask(.askBlockers) else {
+      answer(refusal(of: command, tooMany), to: client)
+      return loseQEMU(.notQMP("too many commands without a reply"))
     }
-    held = Held(command: command, deadline: deadline)
-    try server?.send(question)
+    held = Held(client: client.id, command: command, arrival: arrival, question: question.id)
+    sendToQEMU(question.line)
   }
 
   private func isAbout(_ command: QMPRelay.Command, toSave blockers: BlockerPolicy) -> Bool {
     guard blockers == .heed else { return false }
     switch command.kind {
     case .logDirtyOn, .stop: return true
-    case .logDirtyOff, .save, .other: return false
+    case .capabilities, .otherCapabilities, .logDirtyOff, .cont, .save, .other: return false
     }
   }
 
-  /// QEMU has answered.
-  mutating func heed(_ blockers: QMPRelay.Blockers) throws(MonitorError) {
-    // Nil: it was given up.
-    guard let held = held.take() else { return }
+  /// QEMU has answered the question of that id.
+  mutating func heed(_ id: UInt64, _ blockers: QMPRelay.Blockers) {
+    // Else it was given up.
+    guard let now = held, now.question == id else { return }
+    held = nil
+    guard let client = client(now.client) else { return }
     if let error = refusal(for: blockers) {
-      try answer(refusal(of: held.command, error))
+      answer(refusal(of: now.command, error), to: client)
     } else {
-      try pass(held.command, until: held.deadline)
+      pass(now.command, of: client, until: now.deadline)
     }
-    // What libxl has said meanwhile.
-    try takeLines()
   }
 
   private func refusal(for blockers: QMPRelay.Blockers) -> ToolError? {
@@ -76,12 +82,11 @@ extension QMPProxy {
   }
 
   /// QEMU does not answer: libxl hears of it in time, and QEMU nothing of the command.
-  mutating func giveUpQuestion() throws(MonitorError) {
-    guard let held = held.take() else { return }
+  mutating func giveUpQuestion() {
+    guard let now = held.take(), let client = client(now.client) else { return }
     let error = ToolError(.deadline, options.place.name) {
       $0.append("QEMU did not say in time whether it can be saved")
     }
-    try answer(refusal(of: held.command, error))
-    try takeLines()
+    answer(refusal(of: now.command, error), to: client)
   }
 }

@@ -11,43 +11,53 @@ extension QMPProxy {
   /// killed. A save that comes all the same attaches another one.
   private static let silenceMilliseconds: UInt64 = 15 * 60_000
 
-  mutating func takeFromClient() throws(MonitorError) {
-    try client?.flush()
-    if held != nil { return }
-    if try client?.fill() == .end { return drop(nil) }
-    try takeLines()
-  }
-
-  /// One after the other: while a command is held, those behind it wait.
-  mutating func takeLines() throws(MonitorError) {
-    while held == nil, let line = try client?.next() {
-      guard let command = QMPRelay.command(line) else {
-        var text = PlainText()
-        text.append("stubsave: this is no QMP command")
-        try answer(QMPRelay.error(nil, text))
-        continue
+  /// One after the other: while a command is held, those behind it wait, and those of others.
+  mutating func takeLines(of client: ProxyClient) {
+    do throws(MonitorError) {
+      while mayTake(from: client), let line = try client.connection.next() {
+        guard let command = QMPRelay.command(line) else {
+          var text = PlainText()
+          text.append("stubsave: this is no QMP command")
+          try client.send(QMPRelay.error(nil, text))
+          continue
+        }
+        if let answer = client.negotiation.answer(command) {
+          try client.send(answer)
+        } else {
+          take(command, of: client, ProxyClient.Arrival())
+        }
       }
-      try take(command)
+    } catch {
+      drop(client, error)
     }
   }
 
   /// - Parameter deadline: for what has to be there before QEMU hears of it.
   mutating func pass(
-    _ command: QMPRelay.Command, until deadline: Deadline
-  ) throws(MonitorError) {
+    _ command: QMPRelay.Command, of client: ProxyClient, until deadline: Deadline
+  ) {
     do throws(ToolError) {
       try prepare(for: command, until: deadline)
     } catch {
-      return try answer(refusal(of: command, error))
+      return answer(refusal(of: command, error), to: client)
     }
-    guard let passed = relay.pass(command) else {
-      throw .notQMP("too many commands without a reply")
+    guard let line = link.relay.pass(command, of: client.id) else {
+      answer(refusal(of: command, tooMany), to: client)
+      return loseQEMU(.notQMP("too many commands without a reply"))
     }
     if command.kind == .save {
       saveDeadline = Deadline(
         timeoutMilliseconds: options.dump.transfer.timeoutMilliseconds)
     }
-    try server?.send(passed)
+    guestStop.pass(command.kind, of: client.id)
+    noteGuestStop()
+    sendToQEMU(line)
+  }
+
+  var tooMany: ToolError {
+    ToolError(.qemuRefused, options.place.name) {
+      $0.append("QEMU does not answer: too many commands without a reply")
+    }
   }
 
   private mutating func prepare(
@@ -56,13 +66,13 @@ extension QMPProxy {
     switch command.kind {
     case .logDirtyOn: try makeReady(until: deadline)
     case .save:
-      if relay.isSaving {
+      if link.relay.isSaving {
         throw ToolError(.busy, options.place.name) { $0.append("a save is under way") }
       }
       try makeReady(until: deadline)
       session?.isOrdered()
       consoleState = hasSession ? nil : try ConsoleState.expect(at: options.dump.output)
-    case .logDirtyOff, .stop, .other: break
+    case .capabilities, .otherCapabilities, .logDirtyOff, .stop, .cont, .other: break
     }
   }
 
@@ -103,8 +113,12 @@ extension QMPProxy {
 
   // MARK: Back to libxl
 
-  mutating func answer(_ line: [UInt8]) throws(MonitorError) {
-    try client?.send(line)
+  mutating func answer(_ line: [UInt8], to client: ProxyClient) {
+    do throws(MonitorError) {
+      try client.send(line)
+    } catch {
+      drop(client, error)
+    }
   }
 
   func refusal(of command: QMPRelay.Command, _ error: ToolError) -> [UInt8] {

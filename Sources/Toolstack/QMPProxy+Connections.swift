@@ -3,113 +3,116 @@ import SaveDisk
 import SystemIO
 import Transfer
 
-/// libxl's connections, and for each one to QEMU.
+/// libxl's connections, as they come and go.
 extension QMPProxy {
-  static let maxToldLines: UInt64 = 8
-  /// For libxl's own proxy to listen, after it was started again.
-  private static let listenMilliseconds: UInt64 = 2_000
-  /// QEMU greets as soon as somebody connects. vchan-socket-proxy loses a client that follows another before its
-  /// other end, in the stubdomain, has seen the first one go: both then wait for ever, and libxl with them, the
-  /// guest stopped. Doubled each time; the first one leaves time of libxl's 10 s.
-  private static let firstGreetingMilliseconds: UInt64 = 3_000
-  /// Before each connection, for that other end: nothing tells when it is ready. On one processor a client that comes
-  /// at once is lost again and again.
-  private static let pauseMilliseconds: Int32 = 100
-  /// After a connection that ended at once; doubled each time, too, up to the last: then QEMU is there no more.
-  private static let firstAgainMilliseconds: UInt64 = 50
-  private static let lastAgainMilliseconds: UInt64 = 800
+  /// libxl has one at a time, but not only one libxl may run.
+  static let maxClients = 16
+  /// Where there is no room, who has been silent for so long makes some.
+  static let idleMilliseconds: UInt64 = 1_000
 
-  /// libxl connects anew for each thing that it wants.
+  var hasRoom: Bool { clients.count < QMPProxy.maxClients || idleClient != nil }
+
+  private var idleClient: ProxyClient? {
+    let since = MonotonicClock.nanoseconds - QMPProxy.idleMilliseconds * 1_000_000
+    return clients.first { client in
+      client.lastHeard < since && client.isGreeted && client.waiting == nil
+        && held?.client != client.id && !link.relay.owesReply(to: client.id)
+        && guestStop.state != .held(client.id)
+    }
+  }
+
   mutating func accept() {
-    do throws(SystemError) {
-      let socket = try listener.accept()
-      server = try connect()
-      client = LineConnection(socket)
-      relay = try QMPRelay()
-      greetingMilliseconds = QMPProxy.firstGreetingMilliseconds
-      againMilliseconds = QMPProxy.firstAgainMilliseconds
-      greetingDeadline = Deadline(timeoutMilliseconds: greetingMilliseconds)
+    while hasRoom {
+      do throws(SystemError) {
+        let socket = try listener.accept()
+        if clients.count >= QMPProxy.maxClients, let idleClient { drop(idleClient, nil) }
+        lastClient += 1
+        let client = ProxyClient(lastClient, socket)
+        clients.append(client)
+        link.isNeeded()
+        if let greeting = link.relay.greeting { greet(client, greeting) }
+      } catch {
+        if error.errno != Errno.wouldBlock { log(ToolError(error, options.socket).text) }
+        return
+      }
+    }
+  }
+
+  func greet(_ client: ProxyClient, _ greeting: [UInt8]) {
+    // That it has gone is told by its connection.
+    try? client.greet(greeting)
+  }
+
+  /// What it says behind a command that is held, or that waits, waits, too.
+  func mayTake(from client: ProxyClient) -> Bool {
+    client.isGreeted && client.waiting == nil && held == nil
+  }
+
+  /// It has said something, there is room for what it is told, or it has gone.
+  mutating func takeFromClient(_ client: ProxyClient) {
+    do throws(MonitorError) {
+      let hadUnsent = client.connection.unsentBytes > 0
+      try client.connection.flush()
+      if mayTake(from: client) {
+        if try client.connection.fill() == .end { return drop(client, nil) }
+        client.lastHeard = MonotonicClock.nanoseconds
+        takeLines(of: client)
+      } else if !hadUnsent {
+        // Nothing else was waited for.
+        drop(client, nil)
+      }
     } catch {
-      if error.errno == Errno.wouldBlock { return }
-      server = nil
-      log(ToolError(error, program.socket).text)
+      drop(client, error)
     }
   }
 
-  private func connect() throws(SystemError) -> LineConnection<QMPTransport> {
-    if let own = QMPTransport.ownVchan(options, tell: log) { return LineConnection(own) }
-    try MonotonicClock.pause(milliseconds: QMPProxy.pauseMilliseconds)
-    let deadline = Deadline(timeoutMilliseconds: QMPProxy.listenMilliseconds)
-    return LineConnection(.program(try program.connect(until: deadline)))
-  }
-
-  /// QEMU's side has ended, or libxl's own proxy has. A client that has heard nothing so far has nothing to lose:
-  /// another connection is tried for it.
-  ///
-  /// vchan-socket-proxy closes a client at once if it finds the channel of the one before, whose other end comes to
-  /// its end just then. libxl asks only once, be it for a guest that it has stopped to go on; and `xl save -c` says
-  /// nothing of it.
-  mutating func loseServer(_ error: MonitorError?) {
-    guard
-      hasClient && !relay.isGreeted && relay.isIdle
-        && againMilliseconds <= QMPProxy.lastAgainMilliseconds
-    else { return drop(error) }
-    server = nil
-    greetingDeadline = Deadline(timeoutMilliseconds: againMilliseconds)
-    againMilliseconds *= 2
-  }
-
-  /// The client has heard nothing so far, and has nothing to lose.
-  mutating func connectAgain() throws(MonitorError) {
-    greetingDeadline = nil
-    var text = PlainText()
-    text.append("the stubdomain's QEMU ")
-    if !hasServer {
-      // It has spoken meanwhile, to nobody.
-      if !relay.isIdle { return drop(nil) }
-      text.append("was lost before it greeted")
-    } else {
-      if relay.isGreeted || !relay.isIdle { return }
-      text.append("has not greeted within ")
-      text.append(greetingMilliseconds)
-      text.append(" ms")
-      greetingMilliseconds *= 2
-    }
-    text.append("; connected again")
-    server = nil
-    do throws(SystemError) {
-      server = try connect()
+  mutating func heedDeadlines(of client: ProxyClient) {
+    do throws(MonitorError) {
+      try client.connection.flush()
+      if !client.isGreeted && (client.greetBy.hasPassed || link.isOver) {
+        try client.send(QMPRelay.error(nil, QMPProxy.words(notThere)))
+        return drop(client, nil)
+      }
+      if let waiting = client.waiting, waiting.arrival.answerBy.hasPassed || link.isOver {
+        client.waiting = nil
+        try client.send(refusal(of: waiting.command, notThere))
+      }
     } catch {
-      throw .system(error)
+      drop(client, error)
     }
-    log(text)
-    greetingDeadline = Deadline(timeoutMilliseconds: greetingMilliseconds)
   }
 
-  /// Both sides go together; the disk stays for the next client.
-  mutating func drop(_ error: MonitorError?) {
+  private var notThere: ToolError {
+    ToolError(.stubdomainFailed, options.place.name) {
+      $0.append("the stubdomain's QEMU cannot be reached")
+    }
+  }
+
+  /// The disk stays for the next client. A guest that this one has stopped goes on by itself, unless somebody
+  /// else takes it over.
+  mutating func drop(_ client: ProxyClient, _ error: MonitorError?) {
+    guard let index = clients.firstIndex(where: { $0 === client }) else { return }
+    clients.remove(at: index)
     if let error {
       var text = PlainText()
-      text.append("a connection ends: ")
-      text.append(error)
+      text.append("a connection of libxl's ends: ")
+      if case .closed = error {
+        text.append("it has gone, or takes nothing more")
+      } else {
+        text.append(error)
+      }
       log(text)
     }
-    if droppedLines > QMPProxy.maxToldLines {
-      var text = PlainText()
-      text.append("lines of the stubdomain's QEMU that were dropped in this connection: ")
-      text.append(droppedLines)
-      log(text)
-    }
-    droppedLines = 0
-    if saveDeadline != nil && error == nil {
+    if link.relay.isSaving(for: client.id) {
       var text = PlainText()
       text.append("the connection has ended in the middle of a save")
       log(text)
     }
-    client = nil
-    server = nil
-    held = nil
-    saveDeadline = nil
-    greetingDeadline = nil
+    link.relay.forget(client.id)
+    if held?.client == client.id { held = nil }
+    guestStop.clientIsGone(client.id)
+    noteGuestStop()
   }
+
+  func client(_ id: UInt64?) -> ProxyClient? { clients.first { $0.id == id } }
 }

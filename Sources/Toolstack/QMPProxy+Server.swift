@@ -8,77 +8,113 @@ extension QMPProxy {
   /// libxl says that it has finished within that, or does not say it at all (a soft reset).
   private static let afterSaveMilliseconds: UInt64 = 2_000
 
-  mutating func takeFromServer() throws(MonitorError) {
-    guard fillFromServer() else { return }
-    while let line = nextFromServer() {
-      guard let message = relay.message(line) else {
-        noteDropped(line)
-        continue
+  /// So many times it is taken from at once, before others have their turn.
+  private static let maxFillings = 16
+  static let maxToldLines: UInt64 = 8
+
+  mutating func takeFromQEMU() {
+    do throws(MonitorError) {
+      try link.flush()
+      for _ in 0..<QMPProxy.maxFillings {
+        while let line = try link.next() { try heed(line) }
+        switch try link.fill() {
+        case .nothing: return
+        case .some: continue
+        case .end: return loseQEMU(nil)
+        }
       }
-      if relay.isGreeted { greetingDeadline = nil }
+    } catch {
+      loseQEMU(error)
+    }
+  }
+
+  private mutating func heed(_ line: [UInt8]) throws(MonitorError) {
+    let messages = link.relay.messages(line)
+    if messages.isEmpty { return noteDropped(line) }
+    for message in messages {
       switch message {
-      case .reply(let command, let line, isError: false) where command.kind == .save:
-        try finish(command, line)
-      case .reply(let command, let line, _) where command.kind == .logDirtyOff:
-        defer { endSession() }
-        try answer(line)
-      case .reply(let command, let line, isError: true) where command.kind == .save:
-        saveDeadline = nil
-        try answer(line)
-      case .reply(_, let line, _), .other(let line): try answer(line)
-      case .blockers(let blockers): try heed(blockers)
+      case .greeting:
+        guard let question = link.relay.ask(.negotiate) else { continue }
+        try link.send(question.line)
+      case .negotiated(nil):
+        link.hasGreeted()
+        guard let greeting = link.relay.greeting else { continue }
+        for client in clients where !client.isGreeted { greet(client, greeting) }
+      case .negotiated(.some): throw .notQMP("QEMU has refused qmp_capabilities")
+      case .event(let event, let line): heed(event, line)
+      case .reply(let reply):
+        link.isWell()
+        deliver(reply)
+      case .blockers(let id, let blockers):
+        link.isWell()
+        heed(id, blockers)
+      case .resumed(let words): heedResumed(words)
       }
     }
   }
 
-  private mutating func fillFromServer() -> Bool {
-    do throws(MonitorError) {
-      try server?.flush()
-      if try server?.fill() != .end { return true }
-      loseServer(nil)
-    } catch {
-      loseServer(error)
+  private mutating func heed(_ event: QMPRelay.Event, _ line: [UInt8]) {
+    switch event {
+    case .stop: guestStop.guestStopped(by: link.relay.stop)
+    case .resume: guestStop.guestRuns()
+    case .other: break
     }
-    return false
+    if event != .other { noteGuestStop() }
+    for client in clients {
+      do throws(MonitorError) {
+        try client.tell(event: line)
+      } catch {
+        drop(client, error)
+      }
+    }
   }
 
-  private mutating func nextFromServer() -> [UInt8]? {
-    do throws(MonitorError) {
-      return try server?.next()
-    } catch {
-      loseServer(error)
-      return nil
+  /// To the client, if it is there, what QEMU has said or somebody in its place.
+  mutating func deliver(_ reply: QMPRelay.Reply) {
+    let client = client(reply.client)
+    switch (reply.command.kind, reply.isError) {
+    case (.save, false): return finish(reply)
+    case (.save, true): saveDeadline = nil
+    case (.cont, false):
+      guestStop.guestRuns()
+      noteGuestStop()
+    default: break
     }
+    if let client { answer(reply.line, to: client) }
+    // Also if libxl has gone: that is what it wanted.
+    if reply.command.kind == .logDirtyOff { endSession() }
   }
 
   /// The first few of a connection are told: a stubdomain could write dom0's log full.
   private mutating func noteDropped(_ line: [UInt8]) {
-    droppedLines += 1
-    if droppedLines > QMPProxy.maxToldLines { return }
+    link.noteDroppedLine()
+    if link.droppedLines > QMPProxy.maxToldLines { return }
     var text = PlainText()
     text.append("a line of the stubdomain's QEMU is dropped: ")
     text.append(escaping: line, maxBytes: 200)
     log(text)
   }
 
-  /// QEMU says that it has saved its state; libxl hears of it once that is in the file.
-  private mutating func finish(
-    _ command: QMPRelay.Command, _ line: [UInt8]
-  ) throws(MonitorError) {
+  /// QEMU says that it has saved its state; libxl hears of it once that is in the file. For a libxl
+  /// that has gone nothing is put there.
+  private mutating func finish(_ reply: QMPRelay.Reply) {
     saveDeadline = nil
+    guard let client = client(reply.client) else { return }
     let start = MonotonicClock.nanoseconds
     do throws(ToolError) {
       try fetch(since: start)
     } catch {
       session = nil
-      return try answer(refusal(of: command, error))
+      return answer(refusal(of: reply.command, error), to: client)
     }
     // While libxl goes on, or if it is there no more: this disk is used up.
-    defer {
-      session?.letGo()
-      sessionDeadline = Deadline(timeoutMilliseconds: QMPProxy.afterSaveMilliseconds)
-    }
-    try answer(line)
+    session?.letGo()
+    sessionDeadline = Deadline(timeoutMilliseconds: QMPProxy.afterSaveMilliseconds)
+    answer(reply.line, to: client)
+    // What becomes of the guest is libxl's to say from now on.
+    guard self.client(client.id) != nil else { return }
+    guestStop.stateIsSaved()
+    noteGuestStop()
   }
 
   /// The state, to where libxl reads it.
@@ -134,14 +170,14 @@ extension QMPProxy {
   }
 
   /// QEMU does not answer: libxl waits for ever, and the guest stands.
-  mutating func giveUpSave() throws(MonitorError) {
+  mutating func giveUpSave() {
     saveDeadline = nil
     let error = ToolError(.deadline, options.place.name) {
       $0.append("QEMU did not save its state in time; --timeout sets how long")
     }
-    guard let line = relay.giveUpSave(QMPProxy.words(error)) else { return }
+    guard let reply = link.relay.giveUpSave(QMPProxy.words(error)) else { return }
     log(error.text)
-    defer { endSession() }
-    try answer(line)
+    if let client = client(reply.client) { answer(reply.line, to: client) }
+    endSession()
   }
 }

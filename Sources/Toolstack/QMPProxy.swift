@@ -50,7 +50,8 @@ public struct QMPProxyOptions: Sendable {
 }
 
 /// `qmp-proxy`: stands where libxl starts its vchan-socket-proxy, between libxl and the QMP of a
-/// stubdomain's QEMU. libxl's own proxy runs behind it.
+/// stubdomain's QEMU. It has one connection to that QEMU as long as the stubdomain lives, whoever
+/// of libxl's clients comes and goes.
 ///
 /// libxl begins a save with `xen-set-global-dirty-log`, while the guest still runs: that is when the
 /// disk is attached. It ends with the reply to `xen-save-devices-state`: libxl then reads the state
@@ -64,10 +65,12 @@ public struct QMPProxy: ~Copyable {
   let signals: Int32
   let listener: UnixListener
   var program: ProxiedProgram
-  private var watch: DomainWatch?
-  var client: LineConnection<UnixSocket>?
-  var server: LineConnection<QMPTransport>?
-  var relay: QMPRelay
+  var mark: ProxyMark
+  var watch: DomainWatch?
+  /// In the order in which they have come.
+  var clients: [ProxyClient] = []
+  var lastClient: UInt64 = 0
+  var link: QEMULink
   var session: SaveSession?
   /// Of a save without an agent: what is to come over the console.
   var consoleState: ConsoleState?
@@ -77,13 +80,11 @@ public struct QMPProxy: ~Copyable {
   var saveDeadline: Deadline?
   /// When the disk is taken back, if nobody says a word before.
   var sessionDeadline: Deadline?
-  /// Until when QEMU may greet a client, and how long it may take for that.
-  var greetingDeadline: Deadline?
-  var greetingMilliseconds: UInt64 = 0
-  /// Until another connection is tried after one that has ended before.
-  var againMilliseconds: UInt64 = 0
-  /// Of this connection, which QEMU should not have said.
-  var droppedLines: UInt64 = 0
+  /// Who lets a guest go on that libxl has stopped.
+  var guestStop = GuestStop()
+  /// When this proxy does, if nobody else has.
+  var resumeTime: Deadline?
+  var isResuming = false
   let log: (PlainText) -> Void
 
   /// Runs until the domain has ended, by SIGHUP or by what xenstored tells.
@@ -92,17 +93,20 @@ public struct QMPProxy: ~Copyable {
   ) throws(ToolError) {
     let signals = try attempt(options.socket) { () throws(SystemError) in try EndingSignals() }
     do throws(ToolError) {
+      var mark = try ProxyMark.claim(options.stubdomain)
+      for said in mark.takeInheritance() { log(said) }
       let given = try RestoreSession.given(options)
       let listener = try attempt(options.socket) { () throws(SystemError) in
         try UnixListener(options.socket)
       }
       let program = try ProxiedProgram.start(options)
       let relay = try attempt(options.socket) { () throws(SystemError) in try QMPRelay() }
-      var proxy = QMPProxy(options, signals.number, listener, program, relay, log)
+      var proxy = QMPProxy(options, signals.number, listener, program, mark, relay, log)
       proxy.standBy()
       try proxy.prepareConsoles()
       try proxy.announce()
       proxy.collect()
+      proxy.inherit()
       if let given { RestoreSession.run(given, options, signals.number, log) }
       try proxy.serve()
       proxy.end()
@@ -124,13 +128,15 @@ public struct QMPProxy: ~Copyable {
 
   private init(
     _ options: QMPProxyOptions, _ signals: Int32, _ listener: consuming UnixListener,
-    _ program: consuming ProxiedProgram, _ relay: QMPRelay, _ log: @escaping (PlainText) -> Void
+    _ program: consuming ProxiedProgram, _ mark: consuming ProxyMark, _ relay: QMPRelay,
+    _ log: @escaping (PlainText) -> Void
   ) {
     self.options = options
     self.signals = signals
     self.listener = listener
     self.program = program
-    self.relay = relay
+    self.mark = mark
+    link = QEMULink(relay)
     self.log = log
   }
 
@@ -152,123 +158,6 @@ public struct QMPProxy: ~Copyable {
     }
   }
 
-  // MARK: Waiting
-
-  private mutating func serve() throws(ToolError) {
-    while true {
-      if try hearOfDomain() { return }
-      let interests = [
-        Readable.Interest(signals), Readable.Interest(program.number),
-        (watch?.number).map { Readable.Interest($0) },
-        clientInterest == nil ? Readable.Interest(listener.number) : nil,
-        clientInterest, serverInterest,
-      ]
-      let deadline = [saveDeadline, sessionDeadline, greetingDeadline, held?.deadline]
-        .compactMap { $0 }.min()
-      let ready = try attempt(options.socket) { () throws(SystemError) in
-        try Readable.wait(
-          for: interests, until: deadline ?? Deadline(timeoutMilliseconds: .max))
-      }
-      if ready[0] { return }
-      if ready[1] { try startAgain() }
-      if ready[3] { accept() }
-      do throws(MonitorError) {
-        if ready[4] { try takeFromClient() }
-        if ready[5] && hasServer { try takeFromServer() }
-        try heedDeadlines()
-      } catch {
-        drop(error)
-      }
-    }
-  }
-
-  /// - Returns: whether the domain is there no more.
-  private mutating func hearOfDomain() throws(ToolError) -> Bool {
-    let news: DomainWatch.News
-    do throws(XenError) {
-      guard let found = try watch?.take() else { return false }
-      news = found
-    } catch {
-      // xenstored has ended: SIGHUP remains.
-      watch = nil
-      log(ToolError(error, options.place.name).text)
-      return false
-    }
-    if let process = news.consoleProcess { limitConsoles(process) }
-    return news.isGone
-  }
-
-  /// A stubdomain that writes to its consoles without end fills no disk of dom0's.
-  private func limitConsoles(_ process: UInt32) {
-    guard options.maxConsoleBytes > 0, let process = Int32(exactly: process) else { return }
-    if hasDiskImages {
-      var text = PlainText()
-      text.append("the QEMU of its consoles has disk images, too: its files are not limited")
-      return log(text)
-    }
-    if options.maxConsoleBytes < QMPProxyOptions.minConsoleBytes {
-      var text = PlainText()
-      text.append("--max-console is less than ")
-      text.append(QMPProxyOptions.minConsoleBytes)
-      text.append(", with which that QEMU would end; it is taken for that")
-      log(text)
-    }
-    do throws(SystemError) {
-      try FileLimit.set(
-        ofProcess: process,
-        bytes: max(options.maxConsoleBytes, QMPProxyOptions.minConsoleBytes))
-    } catch {
-      logFailure(
-        SystemPath(word: "process ", number: UInt64(process)),
-        ToolError(error, options.place.name))
-    }
-  }
-
-  /// Whether that QEMU serves disks of the stubdomain from files (qdisk), which grow as they like.
-  private var hasDiskImages: Bool {
-    guard var xenstore = try? XenstoreConnection.dom0(options.place.xenstore) else { return true }
-    return (try? XenDomains.hasDiskImages(options.stubdomain, &xenstore)) ?? true
-  }
-
-  private func logFailure(_ path: SystemPath, _ error: ToolError) {
-    var text = PlainText()
-    text.append(escaping: path.bytes)
-    text.append(": ")
-    text.append(error.text)
-    log(text)
-  }
-
-  private mutating func startAgain() throws(ToolError) {
-    loseServer(nil)
-    try program.startAgain(options)
-    log(program.words)
-  }
-
-  private mutating func heedDeadlines() throws(MonitorError) {
-    if saveDeadline?.hasPassed == true { try giveUpSave() }
-    if held?.deadline.hasPassed == true { try giveUpQuestion() }
-    if sessionDeadline?.hasPassed == true { endSession() }
-    if greetingDeadline?.hasPassed == true { try connectAgain() }
-  }
-
-  private var clientInterest: Readable.Interest? {
-    switch client {
-    // What it says behind a command that is held waits.
-    case .some(let connection): connection.interest(toTake: held == nil)
-    case .none: nil
-    }
-  }
-
-  private var serverInterest: Readable.Interest? {
-    switch server {
-    case .some(let connection): connection.interest(toTake: true)
-    case .none: nil
-    }
-  }
-
-  var hasClient: Bool { clientInterest != nil }
-  var hasServer: Bool { serverInterest != nil }
-
   // MARK: The end
 
   mutating func endSession() {
@@ -278,8 +167,9 @@ public struct QMPProxy: ~Copyable {
   }
 
   private mutating func end() {
-    drop(nil)
+    clients = []
     endSession()
     program.end()
+    mark.end()
   }
 }

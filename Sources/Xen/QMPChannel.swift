@@ -19,4 +19,14 @@ public enum QMPChannel {
   public static func node(of target: UInt32, _ stubdomain: UInt32) -> SystemPath {
     Node.domain(stubdomain)("device-model")(target)("qmp-vchan").path
   }
+
+  /// Where libxl connects to: its run directory is Xen's (libxl__qemu_qmp_path), on Linux /run, whichever Xen.
+  public static func socket(of target: UInt32) -> SystemPath {
+    SystemPath(word: "/run/xen/qmp-libxl-", number: UInt64(target))
+  }
+
+  /// Where a proxy says that it runs (libxl_dm.c, spawn_qmp_proxy).
+  public static func stateNode(_ stubdomain: UInt32) -> SystemPath {
+    Node("/local/domain/0/device-model")(stubdomain)("qmp-proxy-state").path
+  }
 }

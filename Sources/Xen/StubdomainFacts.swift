@@ -27,6 +27,16 @@ extension XenDomains {
     try number(&xenstore, Node.domain(domid)("image")("qmp-proxy-pid"))
   }
 
+  /// By which libxl ends it, with its stubdomain (SIGHUP).
+  public static func note(
+    proxyProcess process: UInt32, of domid: UInt32, _ xenstore: inout XenstoreConnection
+  ) throws(XenError) {
+    try onXenstore { () throws(XenstoreError) in
+      try xenstore.write(
+        Node.domain(domid)("image")("qmp-proxy-pid").path, Decimal.bytes(process))
+    }
+  }
+
   /// Whether a QEMU in dom0 serves disks of the domain from files.
   public static func hasDiskImages(
     _ domid: UInt32, _ xenstore: inout XenstoreConnection

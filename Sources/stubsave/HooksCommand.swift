@@ -182,6 +182,10 @@ enum HooksText {
   }
 
   static func line(_ stubdomain: StubdomainSummary) -> String {
+    if stubdomain.isProxyLost {
+      return "stubdomain \(stubdomain.domid), \(stubdomain.name.text): its proxy was killed; "
+        + "`stubsave proxy adopt \(stubdomain.domid)` starts another"
+    }
     let proxy = stubdomain.proxy.bytes.isEmpty ? "no proxy" : "\(stubdomain.proxy.text), not ours"
     return "stubdomain \(stubdomain.domid), \(stubdomain.name.text): \(proxy); "
       + "its guest is not saved over a disk before it is started anew"

@@ -22,6 +22,8 @@ struct StubdomainReport: Encodable {
   let proxy: String?
   /// `runs`, `paused`, `suspended`, `shutDown`; absent where Xen cannot be asked.
   let state: String?
+  /// There was a proxy, and it was killed.
+  let isProxyLost: Bool
 
   struct Disk: Encodable {
     let device: String
@@ -42,6 +44,7 @@ struct StubdomainReport: Encodable {
     }
     proxy = summary.proxy.bytes.isEmpty ? nil : summary.proxy.text
     state = summary.state.map { "\($0)" }
+    isProxyLost = summary.isProxyLost
   }
 }
 
@@ -70,7 +73,7 @@ enum ListText {
     return [
       "\(summary.domid)", word(summary.name), "\(summary.target) \(summary.targetName.text)",
       word(summary.agent), transfer, disks.isEmpty ? "-" : disks.joined(separator: ","),
-      word(summary.proxy),
+      summary.isProxyLost ? "lost!" : word(summary.proxy),
     ]
   }
 

@@ -20,6 +20,7 @@ struct Stubsave: ParsableCommand {
       DumpCommand.self, RestoreCommand.self, ListCommand.self, GCCommand.self,
       AllocateCommand.self, WriteCommand.self, ReadCommand.self, VerifyCommand.self,
       InspectCommand.self, ExtractCommand.self, WrapCommand.self, AttachCommand.self,
-      DetachCommand.self, HooksCommand.self, QMPProxyCommand.self, ConsoleLogCommand.self,
+      DetachCommand.self, HooksCommand.self, ProxyCommand.self, QMPProxyCommand.self,
+      ConsoleLogCommand.self,
     ])
 }

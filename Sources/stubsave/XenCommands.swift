@@ -26,7 +26,8 @@ struct ListCommand: ParsableCommand {
     discussion: """
       The agent's column is what the stubdomain says of itself. A disk with ! and an offer with ! \
       are left over from a command that was killed; 'gc' takes them away. A stubdomain that does not \
-      run is paused, suspended or ended there.
+      run is paused, suspended or ended there. A guest whose proxy was killed has lost!: 'proxy adopt' \
+      starts another.
       """)
 
   @OptionGroup var xenstore: XenstoreOptions

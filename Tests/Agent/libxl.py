@@ -44,8 +44,14 @@ class Conversation:
     async def greet(self) -> None:
         """As far as the first command that is about something."""
         greeting = await self.receive()
+        if "error" in greeting:
+            raise ConnectionError(greeting["error"]["desc"])
         expect(list(greeting) == ["QMP"] and "version" in greeting["QMP"], f"greeted: {greeting}")
         await self.execute("qmp_capabilities")
+
+    def close(self) -> None:
+        """As the process that has it ends."""
+        self._writer.close()
 
     def send(self, command: str, **arguments: Any) -> None:
         """Without waiting for its reply."""

@@ -30,6 +30,7 @@ ARGUMENTS = ("-machine", "pc", "-device", "e1000,netdev=net")  # libxl's, for QE
 CHANNEL_NODE = f"/local/domain/{DOMID}/device-model/{TARGET}/qmp-vchan"
 HINT = f"/local/domain/{DOMID}/data/stubsave"
 RUNTIME = Path("/run/stubsave")
+MARK = RUNTIME / f"proxy-{DOMID}"  # there as long as a proxy is, and if one was killed
 
 
 class Proxy:
@@ -146,7 +147,7 @@ class Bench:
         left += [f"back end {name}" for name in await self.store.children(BACKENDS)]
         left += sorted(loop_devices(self.lab.directory) - self._loops)
         if RUNTIME.exists():
-            left += [f"{path}" for path in RUNTIME.iterdir() if path.name != "turn"]
+            left += [f"{path}" for path in RUNTIME.iterdir() if path.name not in ("turn", MARK.name)]
         return left + [f"{path}" for path in self.states.iterdir()
                        if path not in (self.saved, self.resume)]
 

@@ -20,7 +20,9 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "QEMU")]
 from machine import Lab, Score  # noqa: E402
 from places import parsed, parser  # noqa: E402
+import proxyadopt  # noqa: E402
 import proxyblocked  # noqa: E402
+import proxyclients  # noqa: E402
 import proxyconsoles  # noqa: E402
 import proxyfaults  # noqa: E402
 import proxyhostile  # noqa: E402
@@ -35,10 +37,16 @@ def with_one_guest() -> Iterator[tuple[str, Callable[[Scene], Awaitable[str]]]]:
     """Names and cases that leave the guest as it was."""
     for case in proxysaves.CASES:
         yield f"saves: {case.__name__}", case
+    for case in proxyclients.CASES:
+        yield f"clients: {case.__name__}", case
     for lie in proxyhostile.LIES:
         yield f"says: {lie.name}", partial(proxyhostile.told, this=lie)
     for case in proxyfaults.CASES:
         yield f"faults: {case.__name__}", case
+    for case in proxyadopt.CASES:
+        yield f"adopt: {case.__name__}", case
+    for step in proxyadopt.STEPS:
+        yield f"adopt: {step.__name__}", partial(proxyadopt.step, name=step.__name__)
     for way, steps in proxysteps.STEPS.items():
         for step in steps:
             yield f"{way.__name__}: {step.__name__}", partial(way, step=step.__name__)

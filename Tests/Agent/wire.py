@@ -52,6 +52,8 @@ class Wire:
         self.instead = dict[str, bytes | None]()
         self._said = asyncio.Event()
         self.commands = list[str]()  # all that have come
+        self.connections = 0  # so many have come
+        self._open = set[asyncio.StreamWriter]()
 
     @classmethod
     @asynccontextmanager
@@ -64,11 +66,23 @@ class Wire:
         finally:
             server.close()
 
+    def drop(self) -> None:
+        """End the connections that there are."""
+        for writer in self._open:
+            writer.close()
+
+    async def say(self, lines: bytes) -> None:
+        """As QEMU, over the connection that there is."""
+        for writer in self._open:
+            writer.write(lines)
+            await writer.drain()
+
     async def mangled(self) -> None:
         """Wait until the last one has said everything."""
         await self._said.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         if self.cut > 0:
             self.cut -= 1
             return writer.close()
@@ -83,6 +97,7 @@ class Wire:
         except ConnectionError:
             return writer.close()
         saving: Saving | None = None
+        self._open.add(writer)
 
         async def back() -> None:
             with suppress(ConnectionError):
@@ -114,6 +129,7 @@ class Wire:
         except ConnectionError:
             pass
         finally:
+            self._open.discard(writer)
             for task in tasks:
                 task.cancel()
             to_qemu.close()

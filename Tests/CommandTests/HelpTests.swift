@@ -15,8 +15,8 @@ struct HelpTests {
 
   static let commands = [
     "dump", "restore", "list", "gc", "allocate", "write", "read", "verify", "inspect", "extract",
-    "wrap", "attach", "detach", "hooks", "hooks install", "hooks remove", "hooks show", "qmp-proxy",
-    "console-log",
+    "wrap", "attach", "detach", "hooks", "hooks install", "hooks remove", "hooks show", "proxy",
+    "proxy adopt", "qmp-proxy", "console-log",
   ]
 
   @Test func theProgramsHelp() async throws {

@@ -99,9 +99,10 @@ int stubsave_pipe(int fds[2]);
 void stubsave_finish_sending(int fd);
 // Starts a program in a process group of its own, with `files` as its open files 0, 1 and so on and
 // no others, no signal held back or ignored; the place of a file -1 stays empty. `environment`: NULL
-// is this process's. Its process id; -1 and errno.
+// is this process's. With `has_session` it has a session of its own, too. Its process id; -1 and errno.
 int stubsave_spawn(
-    const char *path, char *const *arguments, char *const *environment, const int *files, int count);
+    const char *path, char *const *arguments, char *const *environment, const int *files, int count,
+    int has_session);
 // A pipe whose ends block, and the flags of an open file (F_GETFL) and of a descriptor (F_GETFD).
 int stubsave_blocking_pipe(int fds[2]);
 // What a pipe holds (F_SETPIPE_SZ): at least so many bytes.
@@ -122,6 +123,7 @@ int stubsave_fork_apart(const int *kept, int count);
 _Noreturn void stubsave_end_now(int code);
 // A descriptor that is readable once the process has ended.
 int stubsave_pidfd(int pid);
+int stubsave_pidfd_signal(int fd, int number);
 // Of a process that has ended: its exit code, or 256 and the number of its signal. EAGAIN if not.
 int stubsave_reap(int pid);
 // No file that the process writes grows beyond that (RLIMIT_FSIZE).

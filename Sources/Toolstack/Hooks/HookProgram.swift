@@ -5,6 +5,9 @@ import Transfer
 /// stubsave itself, as the system that is changed sees it: the script there names it, and root runs it for
 /// each guest that starts.
 struct HookProgram {
+  /// How the kernel calls it, and `stubsave-qmp-proxy`: 15 bytes of the name.
+  static let processNames = ["stubsave", "stubsave-qmp-pr"]
+
   let path: String
   let warnings: [HookWarning]
 

@@ -6,9 +6,6 @@ extension Hooks {
   public static func proxiesOfOthers(
     _ xenstore: SystemPath
   ) throws(ToolError) -> [StubdomainSummary] {
-    try Listing.run(xenstore).filter { !ownNames.contains($0.proxy.text) }
+    try Listing.run(xenstore).filter { !HookProgram.processNames.contains($0.proxy.text) }
   }
-
-  /// How the kernel calls this program, and `stubsave-qmp-proxy`: 15 bytes of the name.
-  private static let ownNames = ["stubsave", "stubsave-qmp-pr"]
 }
