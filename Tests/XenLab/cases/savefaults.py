@@ -398,10 +398,11 @@ def lost(score: Score, _is_full: bool) -> None:
             return console_flooded(serials)
     score.case("console flooded", flooded)
 
-    def logged() -> str:
+    def logged(body: Callable[[Serials], str]) -> str:
         with nothing_left(look=all_traces):
-            return logs.whole_at_boot(serials)
-    score.case("log at boot", logged)
+            return body(serials)
+    score.case("log at boot", lambda: logged(logs.whole_at_boot))
+    score.case("log flooded", lambda: logged(lambda serials: logs.flooded(serials, CONSOLE_BYTES)))
     for when in "before", "while writing", "after commit":
         def gone(when: str = when) -> str:
             with nothing_left(look=all_traces):
