@@ -153,7 +153,7 @@ class Trip:
         verdict = await self._lab.good("verify", self._archive)
         expect(b": good" in verdict, f"verify said {verdict!r}")
         held = await self._lab.good("read", self._archive, "-o", "-")
-        expect(held == state_in(Path(self._s0).read_bytes()), "the archive holds another state")
+        expect_same(state_in(Path(self._s0).read_bytes()), held, "s0 and what the archive holds", ("qxl",))
         self._expect_g1(await self._again(self._archive))
         return f"{Path(self._archive).stat().st_size} bytes, good; g1 again"
 
@@ -196,7 +196,7 @@ class Trip:
             return Path(path).read_bytes()
 
     def _expect_g1(self, state: bytes) -> None:
-        expect_same(self._g1, state, "g1 and what is saved again")
+        expect_same(self._g1, state, "g1 and what is saved again", ("qxl",))
 
 
 async def test(lab: Lab, score: Score, quick: bool) -> None:
