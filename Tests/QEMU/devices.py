@@ -104,7 +104,9 @@ class Trials:
                 await monitor.expect_status("inmigrate", "paused", "prelaunch", "postmigrate")
                 return ""
             said = (await process.stderr.read()).decode(errors="replace").splitlines()
-        found = [line for line in said if "savevm" in line or "loading state" in line]
+        # The last is QEMU 11's.
+        words = "savevm", "loading state", "load of migration failed: Invalid argument: "
+        found = [line for line in said if any(word in line for word in words)]
         expect(bool(found), f"QEMU has ended without a word of a device: {said}")
         return found[0].partition(": ")[2][:90]
 
