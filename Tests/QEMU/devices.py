@@ -105,8 +105,8 @@ class Trials:
                 return ""
             said = (await process.stderr.read()).decode(errors="replace").splitlines()
         # The last is QEMU 11's.
-        words = "savevm", "loading state", "load of migration failed: Invalid argument: "
-        found = [line for line in said if any(word in line for word in words)]
+        signs = "savevm", "loading state", "load of migration failed: Invalid argument: "
+        found = [line for line in said if any(sign in line for sign in signs)]
         expect(bool(found), f"QEMU has ended without a word of a device: {said}")
         return found[0].partition(": ")[2][:90]
 
