@@ -72,8 +72,9 @@ struct ProgressTests {
     for name in ["disk", "xl", "suspended", "state", "behind"] {
       let bytes = try bench.byteCount(name)
       for (path, total) in [(name, bytes as Int?), ("-", nil)] {
+        let from = total == nil ? "cat \(name) | " : ""
         let outcome = try await bench.shell(
-          "cat \(name) | \"$STUBSAVE\" verify \(path) --progress json --progress-fd 3 3> told")
+          from + "\"$STUBSAVE\" verify \(path) --progress json --progress-fd 3 3> told")
         #expect(outcome.complaints.isEmpty)
         try expectEnd(
           String(decoding: try bench.bytes("told"), as: UTF8.self), done: bytes...bytes,
