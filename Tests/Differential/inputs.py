@@ -12,6 +12,7 @@ from typing import Any, Optional
 ROOT = Path(__file__).resolve().parents[2]
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(ROOT / "formats"), str(ROOT / "fixtures")]
+import containers  # noqa: E402
 import reader  # noqa: E402
 from mutations import mutated  # noqa: E402
 
@@ -79,6 +80,14 @@ def load_corpus(folders: list[Path]) -> list[Base]:
     """Everything in these folders, in an order that does not depend on the file system."""
     paths = sorted(path for folder in folders for path in folder.iterdir() if path.is_file())
     return [Base(path.read_bytes(), None) for path in paths]
+
+
+def is_another_kind(data: bytes) -> bool:
+    """Whether `verify` judges it as a state or save file by its beginning (containers.md, section 9):
+    check_containers.py compares those."""
+    begins_one = any(data.startswith(magic) for magic in containers.CONTAINERS)
+    is_foreign = containers.foreign(data) is not None and not data.startswith(reader.MAGIC)
+    return begins_one or is_foreign or containers.is_record(data)
 
 
 @dataclass
