@@ -4,12 +4,14 @@
 Of it there is what counts here: it binds the socket and fails if the name is taken, then writes
 `running` into the node that libxl watches, then serves one client at a time, by a new connection to
 $CHANNEL_QMP for each, and it leaves the socket's name behind. It appends its process id to
-$CHANNEL_STARTS first; with a FIFO $CHANNEL_GATE it binds nothing before somebody opens that.
+$CHANNEL_STARTS first; with a FIFO $CHANNEL_GATE it binds nothing before somebody opens that, and with
+$CHANNEL_STAYS it does not end when it is told to.
 """
 
 import getopt
 import os
 import select
+import signal
 import socket
 import struct
 import sys
@@ -45,6 +47,8 @@ def main() -> int:
     _, node, path = words
     with open(os.environ["CHANNEL_STARTS"], "a", encoding="ascii") as starts:
         starts.write(f"{os.getpid()} {node}\n")
+    if os.environ.get("CHANNEL_STAYS"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if gate := os.environ.get("CHANNEL_GATE"):
         with open(gate, "wb"):
             pass
