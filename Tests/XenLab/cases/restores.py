@@ -66,11 +66,11 @@ def bad_files(score: Score, guest: HVM) -> None:
 
 
 def of_another_machine(guest: HVM) -> str:
-    """The configuration has another VGA than the state."""
+    """The configuration has another VGA than the state, whose memory libxl takes out of the guest's."""
     config = LOCAL / "other.cfg"
     config.write_text((LOCAL / f"{guest.name}.cfg").read_text().replace('"none"', '"stdvga"'))
     with nothing_left(look=all_traces):
-        outcome = not_restored(guest, guest.file, "other devices: it had -vga none", str(config))
+        outcome = not_restored(guest, guest.file, "other devices: it had -m 64, this one has -m 48", str(config))
     return f"{outcome.seconds:.1f} s: {guest.proxy_log().strip().splitlines()[-1][:150]}"
 
 
