@@ -236,6 +236,7 @@ test-hostile: build planted test-deps
 	$(SUDO) $(PYTHON) Tests/Hostile/hostile.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/disks.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/streams.py --stubsave .build/release/stubsave
+	$(PYTHON) Tests/Hostile/stopped.py --stubsave .build/release/stubsave
 	$(PYTHON) Tests/Hostile/longstreams.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject.py --stubsave .build/release/stubsave
 	$(SUDO) $(PYTHON) Tests/Hostile/inject_agent.py --stubsave .build/release/stubsave

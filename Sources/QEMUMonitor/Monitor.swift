@@ -12,7 +12,11 @@ public struct Monitor: ~Copyable {
   /// Of the command that was sent last.
   private var lastID: UInt64
   /// For every wait from now on; absolute, so that no flood of events extends it.
-  public var deadline: Deadline
+  public var deadline: Deadline { didSet { lateSteps = 0 } }
+  private var lateSteps = 0
+  /// What has come counts, though the whole domain was paused meanwhile and it is looked at late; but
+  /// whoever goes on sending is not listened to for ever.
+  private static let maxLateSteps = 64
   /// The number of `EndingSignals`; while it is set, a signal ends a wait with `.interrupted`.
   public var signals: Int32?
   /// QEMU's version as the greeting has it: numbers and package, such as
@@ -212,7 +216,10 @@ public struct Monitor: ~Copyable {
   /// The next line, as JSON.
   private mutating func receive(_ what: StaticString) throws(MonitorError) -> JSONDocument {
     while true {
-      if deadline.hasPassed { throw .deadline(what) }
+      if deadline.hasPassed {
+        lateSteps += 1
+        if lateSteps > Monitor.maxLateSteps { throw .deadline(what) }
+      }
       if let line = try lines.next() { return try Monitor.parse(line) }
       try wait(toWrite: false, what)
       _ = try fill(what)

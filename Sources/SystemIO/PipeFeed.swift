@@ -138,19 +138,19 @@ public struct PipeFeed: ~Copyable {
   public mutating func wait(
     for number: Int32?, toWrite: Bool, until deadline: Deadline, signals: Int32?
   ) throws(SystemError) -> UnixSocket.Readiness {
+    var time = WaitTime(until: deadline)
     while number != nil || writerNumber != nil {
-      let left = deadline.remainingMilliseconds
       var entries = [
         pollfd(fd: number ?? -1, events: Int16(toWrite ? POLLOUT : POLLIN), revents: 0),
         pollfd(fd: signals ?? -1, events: Int16(POLLIN), revents: 0),
         // A reader who goes is told even of a pipe that is full (POLLERR).
         pollfd(fd: writerNumber ?? -1, events: Int16(POLLOUT), revents: 0),
       ]
-      try Syscalls.poll(&entries, timeoutMilliseconds: left)
+      try Syscalls.poll(&entries, timeoutMilliseconds: time.leftMilliseconds)
       if entries[1].revents != 0 { return .interrupted }
       if entries[0].revents != 0 { return .ready }
       if entries[2].revents != 0 { _ = try step() }
-      if left == 0 { return .timedOut }
+      if !time.goOn() { return .timedOut }
     }
     return .ready
   }

@@ -52,14 +52,14 @@ public struct UnixSocket: ~Copyable {
     for number: Int32, or other: Int32 = -1, toWrite: Bool, until deadline: Deadline,
     signals: Int32?
   ) throws(SystemError) -> Readiness {
+    var time = WaitTime(until: deadline)
     while true {
-      let left = deadline.remainingMilliseconds
       let ready = try Syscalls.poll(
         number, events: Int16(toWrite ? POLLOUT : POLLIN), other, signals ?? -1,
-        timeoutMilliseconds: left)
+        timeoutMilliseconds: time.leftMilliseconds)
       if ready.third { return .interrupted }
       if ready.first || ready.second { return .ready }
-      if left == 0 { return .timedOut }
+      if !time.goOn() { return .timedOut }
     }
   }
 
