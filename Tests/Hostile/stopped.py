@@ -101,7 +101,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stubsave", type=Path, required=True)
     program = parser.parse_args().stubsave.resolve()
-    wanted = {True: (0, ""), False: (9, "did not answer in time")}
+    wanted = {True: (9, "no such node"), False: (9, "did not answer in time")}
     results: dict[bool, tuple[int, str, float]] = {}
     threads = [threading.Thread(target=lambda stops=stops: results.__setitem__(stops, listed(program, stops)))
                for stops in wanted]
