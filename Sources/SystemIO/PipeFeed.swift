@@ -138,7 +138,7 @@ public struct PipeFeed: ~Copyable {
   public mutating func wait(
     for number: Int32?, toWrite: Bool, until deadline: Deadline, signals: Int32?
   ) throws(SystemError) -> UnixSocket.Readiness {
-    var time = WaitTime(until: deadline)
+    var time = WaitTime(until: deadline, isForReply: number != nil)
     while number != nil || writerNumber != nil {
       var entries = [
         pollfd(fd: number ?? -1, events: Int16(toWrite ? POLLOUT : POLLIN), revents: 0),

@@ -48,11 +48,13 @@ public struct UnixSocket: ~Copyable {
   }
 
   /// The same for any descriptor that poll(2) knows, or until another one can be read.
+  ///
+  /// - Parameter isForReply: the time does not count in which this process did not run (`WaitTime`).
   public static func wait(
     for number: Int32, or other: Int32 = -1, toWrite: Bool, until deadline: Deadline,
-    signals: Int32?
+    signals: Int32?, isForReply: Bool = false
   ) throws(SystemError) -> Readiness {
-    var time = WaitTime(until: deadline)
+    var time = WaitTime(until: deadline, isForReply: isForReply)
     while true {
       let ready = try Syscalls.poll(
         number, events: Int16(toWrite ? POLLOUT : POLLIN), other, signals ?? -1,

@@ -8,13 +8,16 @@ struct WaitTime {
 
   private let deadline: Deadline
   /// Once: whoever keeps stopping the process does not keep it waiting.
-  private var hasGrace = true
+  private var hasGrace: Bool
   private var start = MonotonicClock.nanoseconds
   /// For poll(2).
   private(set) var leftMilliseconds: Int32
 
-  init(until deadline: Deadline) {
+  /// - Parameter isForReply: what is waited for comes from somebody who has not been late; not so of a wait that
+  ///   is a pause.
+  init(until deadline: Deadline, isForReply: Bool) {
     self.deadline = deadline
+    hasGrace = isForReply
     leftMilliseconds = deadline.remainingMilliseconds
   }
 

@@ -243,7 +243,8 @@ public struct XenstoreConnection: ~Copyable {
     let readiness: UnixSocket.Readiness
     do throws(SystemError) {
       readiness = try UnixSocket.wait(
-        for: descriptor.number, toWrite: toWrite, until: deadline, signals: nil)
+        for: descriptor.number, toWrite: toWrite, until: deadline, signals: nil,
+        isForReply: true)
     } catch {
       throw .system(error)
     }
