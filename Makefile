@@ -202,7 +202,6 @@ test-xenstore: build test-deps
 	$(XENSTORED) $(PYTHON) Tests/Agent/together.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Agent/proxy.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Vchan/channel.py --only followed
-	$(XENSTORED) $(PYTHON) Tests/Vchan/proxied.py
 	$(XENSTORED) $(PYTHON) Tests/Hostile/inject_xen.py --stubsave .build/release/stubsave
 
 # All that can be done to a vchan, over event channels and grants that are a test's own. Not in CI: on a busy machine
