@@ -35,7 +35,7 @@ udevrulesdir ?= /lib/udev/rules.d
 systemdunitdir ?= /lib/systemd/system
 
 .PHONY: help deps demo-deps test-deps lab-deps build agent decoder planted demo test test-debug test-release test-formats test-qemu \
-	test-hostile differential worst test-xenstore test-channel test-xen test-xen-full host matrix compare coverage bench bench-full test-migration sanitize \
+	test-hostile differential worst test-xenstore test-xen test-xen-full host matrix compare coverage bench bench-full test-migration sanitize \
 	fuzz fuzz-table lint fixtures install clean
 
 help:
@@ -201,14 +201,9 @@ test-xenstore: build test-deps
 	$(XENSTORED) $(PYTHON) Tests/Agent/claims.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Agent/together.py --stubsave .build/release/stubsave --agent $(AGENT)
 	$(XENSTORED) $(PYTHON) Tests/Agent/proxy.py --stubsave .build/release/stubsave --agent $(AGENT)
-	$(XENSTORED) $(PYTHON) Tests/Vchan/channel.py --only followed
-	$(XENSTORED) $(PYTHON) Tests/Hostile/inject_xen.py --stubsave .build/release/stubsave
-
-# All that can be done to a vchan, over event channels and grants that are a test's own. Not in CI: on a busy machine
-# its cases get into each other's way.
-test-channel: build
 	$(XENSTORED) $(PYTHON) Tests/Vchan/channel.py
 	$(XENSTORED) $(PYTHON) Tests/Vchan/proxied.py
+	$(XENSTORED) $(PYTHON) Tests/Hostile/inject_xen.py --stubsave .build/release/stubsave
 
 # Real Xen under emulation: Xen, dom0 and guests from Debian's packages, kept in .build/xenlab. RELEASE=forky for another
 # release than the two that CI runs.

@@ -165,6 +165,11 @@ void *xengnttab_map_grant_ref_notify(xengnttab_handle *handle, uint32_t domid, u
   say((struct handle *)handle, MAP, domid, ref, offset, port);
   return map((struct handle *)handle, protection);
 }
+// Without a notification, as the console's ring is mapped: that is not tried here.
+void *xengnttab_map_grant_ref(xengnttab_handle *handle, uint32_t domid, uint32_t ref, int protection) {
+  errno = ENOSYS;
+  return NULL;
+}
 void *xengnttab_map_domain_grant_refs(xengnttab_handle *handle, uint32_t count, uint32_t domid,
                                       uint32_t *refs, int protection) {
   errno = ENOSYS;

@@ -103,7 +103,9 @@ class Xen:
                 "XENSTORED_PATH": str(xenstore), "LD_LIBRARY_PATH": str(self.path.parent / "fakexen.so")}
 
     def raise_event(self, port: Port) -> None:
-        """As Xen does for whoever is told by that port."""
+        """As Xen does for whoever is told by that port; of one that is closed, and held by a page only, nobody is."""
+        if port.is_closed:
+            return
         if port.is_masked:
             port.is_pending = True
         else:
@@ -244,6 +246,8 @@ def link(directory: Path, build_directory: Path, product: str) -> str:
     command = next(words for words in commands if "-emit-executable" in words)
     output = directory / product
     command[command.index("-o") + 1] = str(output)
-    # clang has a warning for each static program.
-    subprocess.run([command[0], f"-L{directory}/fakexen.a", *command[1:]], check=True, stderr=subprocess.PIPE)
+    linked = subprocess.run([command[0], f"-L{directory}/fakexen.a", *command[1:]], check=False, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if linked.returncode:  # else clang has a warning for each static program
+        raise RuntimeError(f"{product} cannot be linked:\n{linked.stdout[-4000:]}")
     return str(output)
